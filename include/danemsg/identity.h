@@ -1,0 +1,73 @@
+/*
+ * An identity: a DNS name of one's own, with its private keys and certificates.
+ *
+ *     struct dmsg_identity *me;
+ *     dmsg_identity_load(&me, "/var/lib/danemsg/identity", &name, &error);
+ *     ...
+ *     dmsg_identity_free(&me);
+ *
+ * Files, as the proof of concept has them, in one folder: NAME.key.pem (0600), NAME.crt.pem,
+ * NAME.csr.pem; NAME.enc.key.pem, NAME.enc.crt.pem where decryption has a key of its own (an
+ * Ed25519 identity: X25519); NAME.next.* and NAME.old.* during a rollover.
+ */
+#ifndef DANEMSG_IDENTITY_H
+#define DANEMSG_IDENTITY_H
+
+#include "danemsg/context.h"
+#include "danemsg/name.h"
+
+/* base64url(SHA-256(SubjectPublicKeyInfo)) and a NUL. */
+#define DMSG_KEY_ID_SIZE 44
+
+enum dmsg_key_purpose {
+    DMSG_FOR_SIGNATURES = 1, /* to sign (own), to verify (another's) */
+    DMSG_FOR_ENCRYPTION = 2, /* to decrypt (own), to be encrypted to (another's) */
+};
+
+enum dmsg_key_role { DMSG_KEY_CURRENT, DMSG_KEY_NEXT, DMSG_KEY_OLD };
+
+struct dmsg_identity_key {
+    enum dmsg_key_role role;
+    unsigned purposes; /* enum dmsg_key_purpose, at least one */
+    EVP_PKEY *key;     /* private */
+    X509 *certificate; /* NULL when there is none yet */
+    char kid[DMSG_KEY_ID_SIZE];
+};
+
+struct dmsg_identity;
+
+/*
+ * Reads the files of a name. DMSG_E_LOCAL: no such file, or not readable as PEM, or the key file's
+ * mode lets others read it, or certificate and key do not belong together; DMSG_E_CERTIFICATE: a
+ * key that the table has no use for, a certificate that is not one; the text names the file and
+ * what to do. DMSG_E_NAME: no name for a file. A missing certificate is no error (usage 3, selector
+ * 1 needs none). A NAME.enc.* key is for encryption only, whatever its type. Not judged: dates, and
+ * whether the certificate bears the name. context must outlive the identity.
+ */
+int dmsg_identity_load(struct dmsg_identity **out, const struct dmsg_context *context,
+    const char *folder, const struct dmsg_name *name, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* An identity without files, for tests and for keys that live elsewhere. */
+int dmsg_identity_new(struct dmsg_identity **out, const struct dmsg_context *context,
+    const struct dmsg_name *name, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Adds a key; takes references of its own. Purposes follow from the key's type and, when there is
+   a certificate with KeyUsage, from that. DMSG_E_CERTIFICATE when the table has no use for it, or
+   the certificate is another key's; DMSG_E_USAGE for a ninth key. */
+int dmsg_identity_add(struct dmsg_identity *identity, enum dmsg_key_role role, EVP_PKEY *key,
+    X509 *certificate, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+void dmsg_identity_free(struct dmsg_identity **identity);
+
+/* Borrowed, valid as long as the identity. */
+const struct dmsg_name *dmsg_identity_name(const struct dmsg_identity *identity);
+size_t dmsg_identity_key_count(const struct dmsg_identity *identity);
+const struct dmsg_identity_key *dmsg_identity_key_get(
+    const struct dmsg_identity *identity, size_t index);
+
+/* The current key for a purpose, one made for nothing else before one that also does; NULL when
+   there is none. */
+const struct dmsg_identity_key *dmsg_identity_current(
+    const struct dmsg_identity *identity, enum dmsg_key_purpose purpose);
+
+#endif

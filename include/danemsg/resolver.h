@@ -1,0 +1,159 @@
+/*
+ * Finding the keys of a name in DNS, validated with DNSSEC on this host.
+ *
+ * Resolution runs in a process of its own: what a stranger's zone can reach holds no key. The
+ * interface is asynchronous, with a descriptor to poll and a step function; the blocking calls
+ * are made of the same parts.
+ *
+ *     struct dmsg_discovery *discovery;
+ *     dmsg_discovery_new(&discovery, &context, &config, &error);
+ *     const struct dmsg_peer *peer;
+ *     dmsg_discovery_find(discovery, &name, 5000, &peer, &error);     blocking, cached
+ *     ...
+ *     dmsg_peer_release(peer);
+ */
+#ifndef DANEMSG_RESOLVER_H
+#define DANEMSG_RESOLVER_H
+
+#include "danemsg/context.h"
+#include "danemsg/identity.h"
+#include "danemsg/name.h"
+
+/* Records looked at for one name after filtering by kid, and octets of one record. */
+#define DMSG_PEER_KEYS_MAX 8
+#define DMSG_TLSA_RDATA_MAX 8192
+/* Records that an answer may hold at all; more are not read. */
+#define DMSG_ANSWER_RECORDS_MAX 64
+
+struct dmsg_resolver_config {
+    const char *const *servers; /* "ADDR[@PORT]"; none: the system's resolvers */
+    size_t server_count;
+    const char *const *stubs; /* "ZONE=ADDR[@PORT]" */
+    size_t stub_count;
+    const char *trust_anchor; /* file of DS or DNSKEY records; NULL: the root's */
+    const char *program;      /* what to execute as the resolver; NULL: libexec/danemsg-resolver */
+    const char *const *program_arguments; /* NULL-terminated, put before our own; may be NULL */
+};
+
+/* RFC 4033 section 5, and "not now": four things, never one flag. */
+enum dmsg_dns_status { DMSG_DNS_SECURE, DMSG_DNS_INSECURE, DMSG_DNS_BOGUS, DMSG_DNS_NOT_NOW };
+
+/* ---------------------------------------------------------------------- the resolver's answer */
+
+struct dmsg_answer {
+    struct dmsg_name name;      /* as asked */
+    struct dmsg_name canonical; /* end of the CNAME chain; equal to name without one */
+    enum dmsg_dns_status status;
+    bool nxdomain; /* no such name; with no records and not nxdomain: no such type */
+    uint32_t ttl;  /* seconds, as received */
+    char why[256]; /* why it is bogus or not now, printable; else empty */
+    size_t count;  /* TLSA records, whatever the status */
+    struct dmsg_span records[DMSG_ANSWER_RECORDS_MAX]; /* rdata, sorted, inside the answer */
+};
+
+struct dmsg_resolver;
+
+/* Called by dmsg_resolver_step, once per question. The answer is borrowed for the call. */
+typedef void dmsg_resolver_done(void *user, const struct dmsg_answer *answer);
+
+int dmsg_resolver_new(struct dmsg_resolver **out, const struct dmsg_resolver_config *config,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+void dmsg_resolver_free(struct dmsg_resolver **resolver);
+
+/* Poll this for reading, then call step. It may change after a step (the process was restarted). */
+int dmsg_resolver_fd(const struct dmsg_resolver *resolver);
+
+/* Asks for the TLSA records at exactly this name. DMSG_E_QUOTA: too many questions under way.
+   Every accepted question is answered, if need be with DMSG_DNS_NOT_NOW after 10 seconds. */
+int dmsg_resolver_ask(struct dmsg_resolver *resolver, const struct dmsg_name *name,
+    dmsg_resolver_done *done, void *user, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Reads what is there without blocking, answers, kills and restarts a process that hangs or died.
+   Milliseconds until it wants to be called again at the latest, or a negative error. */
+int dmsg_resolver_step(struct dmsg_resolver *resolver, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* The resolver process itself: main() of libexec/danemsg-resolver. Talks on descriptor 3. */
+int dmsg_resolver_main(int argc, char **argv);
+
+/* -------------------------------------------------------------------------- the keys of a name */
+
+struct dmsg_peer_key {
+    uint8_t usage, selector, matching_type; /* RFC 6698 section 2.1 */
+    unsigned purposes;                      /* enum dmsg_key_purpose; 0: not usable, see why */
+    EVP_PKEY *key;                          /* public; NULL for a digest or an unusable record */
+    X509 *certificate;                      /* NULL without one */
+    char kid[DMSG_KEY_ID_SIZE];             /* empty without a key */
+    int64_t not_before;                     /* seconds since 1970; INT64_MIN for a bare key */
+    int64_t not_after;                      /* INT64_MAX for a bare key; judged by usage 0, 1, 2 */
+    struct dmsg_span rdata;
+    char why[200]; /* why it is not usable, or a warning (expired, usage 3); else empty */
+};
+
+/* The set of judged keys of a name. Immutable; counted references, safe between threads. */
+struct dmsg_peer {
+    struct dmsg_name name; /* the identity: the name asked for, whatever a CNAME says */
+    struct dmsg_name canonical;
+    enum dmsg_dns_status status;
+    bool exists; /* a secure answer with at least one TLSA record */
+    bool nxdomain;
+    bool from_cache;    /* set by find/get on what was not just fetched */
+    int64_t fetched_at; /* seconds since 1970, the context's clock */
+    int64_t expires_at; /* fetched_at + TTL, between 60 s and 24 h; denials 60 s at most */
+    uint32_t ttl;       /* as received */
+    char why[256];
+    size_t count; /* in the order of their rdata */
+    struct dmsg_peer_key *keys;
+};
+
+/* Judges an answer (doc/PROTOCOL.md, "Which key speaks for a name"). */
+int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *context,
+    const struct dmsg_answer *answer, struct dmsg_error *error) DMSG_MUST_CHECK;
+const struct dmsg_peer *dmsg_peer_retain(const struct dmsg_peer *peer);
+void dmsg_peer_release(const struct dmsg_peer *peer);
+
+/*
+ * The key to encrypt to: usable, newest notBefore, a bare key counting as oldest, ties by the
+ * lowest kid. NULL and the error that says why not: DMSG_E_DNS_TEMPORARY, DMSG_E_DNS_BOGUS,
+ * DMSG_E_DNS_INSECURE, DMSG_E_NO_IDENTITY (no record), DMSG_E_CERTIFICATE (no usable one).
+ */
+const struct dmsg_peer_key *dmsg_peer_recipient_key(
+    const struct dmsg_peer *peer, struct dmsg_error *error);
+
+/*
+ * The keys that may verify: with kid those that have it, without (poc) every usable one; at most
+ * DMSG_PEER_KEYS_MAX. Returns how many (pointers into the peer), or the negative code of the
+ * reason why there is none, as above.
+ */
+int dmsg_peer_sender_keys(const struct dmsg_peer *peer, struct dmsg_span kid,
+    const struct dmsg_peer_key *out[static DMSG_PEER_KEYS_MAX],
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* ------------------------------------------------------------- discovery: resolver and cache */
+
+struct dmsg_discovery;
+int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dmsg_resolver_config *config, struct dmsg_error *error) DMSG_MUST_CHECK;
+void dmsg_discovery_free(struct dmsg_discovery **discovery);
+
+/* From the cache: a reference for the caller to release, or NULL. Never asks. */
+const struct dmsg_peer *dmsg_discovery_get(
+    struct dmsg_discovery *discovery, const struct dmsg_name *name);
+
+/* Called by dmsg_discovery_step; the peer is borrowed for the call. */
+typedef void dmsg_discovery_done(void *user, const struct dmsg_peer *peer);
+
+/* Asks afresh; one question per name is under way at a time, later callers share it. */
+int dmsg_discovery_ask(struct dmsg_discovery *discovery, const struct dmsg_name *name,
+    dmsg_discovery_done *done, void *user, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_discovery_fd(const struct dmsg_discovery *discovery);
+int dmsg_discovery_step(struct dmsg_discovery *discovery, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Blocking: from the cache, else asks and waits. The reference is the caller's to release.
+   DMSG_E_DNS_TEMPORARY after timeout milliseconds. A peer of any status is a success. */
+int dmsg_discovery_find(struct dmsg_discovery *discovery, const struct dmsg_name *name, int timeout,
+    const struct dmsg_peer **out, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* As find, but never from the cache. */
+int dmsg_discovery_find_fresh(struct dmsg_discovery *discovery, const struct dmsg_name *name,
+    int timeout, const struct dmsg_peer **out, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#endif

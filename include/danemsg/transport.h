@@ -1,0 +1,139 @@
+/*
+ * The MQTT broker: connect, publish, subscribe, with acknowledgements that wait until the caller
+ * has stored what came. No thread of its own: a descriptor to poll, and calls.
+ *
+ * Receive, as doc/ARCHITECTURE.md has it:
+ *
+ *     dmsg_mqtt_new(&mqtt, &config, &error);
+ *     for (;;) {
+ *         poll(dmsg_mqtt_fd(mqtt), dmsg_mqtt_events(mqtt), dmsg_mqtt_timeout(mqtt));
+ *         count = dmsg_mqtt_read(mqtt, &error);        collects a batch, acknowledges nothing
+ *         ... open and store the batch, commit ...
+ *         dmsg_mqtt_acknowledge(mqtt, &error);         the PUBACKs leave now
+ *     }                                                or dmsg_mqtt_reconnect: never acknowledged
+ */
+#ifndef DANEMSG_TRANSPORT_H
+#define DANEMSG_TRANSPORT_H
+
+#include "danemsg/error.h"
+#include "danemsg/span.h"
+
+/* Packets of one batch at most; also MQTT 5's receive maximum. */
+#define DMSG_BATCH_MAX 1000
+/* Octets of a topic or filter, and filters of one connection: far over what a receiver needs. */
+#define DMSG_MQTT_TOPIC_MAX 1024
+#define DMSG_MQTT_FILTERS_MAX 64
+/* Publishes that may wait for the broker's acknowledgement. */
+#define DMSG_PUBLISH_MAX 1000
+/* An envelope of the default limit with its topic, twice over. */
+#define DMSG_PACKET_LIMIT_DEFAULT (128 * 1024)
+/* As long as a message lives at most: a session that is older has nothing to give. */
+#define DMSG_SESSION_EXPIRY_DEFAULT (30 * 86400)
+
+struct dmsg_mqtt_config {
+    const char *host;        /* NULL: localhost */
+    int port;                /* 0: 1883, with TLS 8883 */
+    int version;             /* 5 or 311; 0: 5 */
+    int keepalive;           /* seconds, 0: 60 */
+    bool clean;              /* a session that ends with the connection */
+    uint32_t session_expiry; /* MQTT 5: seconds that an unclean session is kept; 0: default */
+    const char *client_id;   /* NULL: random */
+    const char *username;
+    const char *password;
+    bool tls;
+    const char *ca_file; /* NULL: the system's CAs */
+    const char *ca_folder;
+    const char *certificate; /* client certificate and key, PEM files */
+    const char *key;
+    size_t packet_limit;    /* octets of one packet that we are ready to receive, 0: default */
+    const char *will_topic; /* NULL: no will */
+    struct dmsg_span will_payload;
+    int will_qos;
+    bool will_retain;
+    void (*debug)(void *user, const char *text); /* NULL: silence; libmosquitto's own lines */
+    void *user;
+};
+
+/* A received packet, borrowed until dmsg_mqtt_acknowledge, reconnect or free. */
+struct dmsg_packet {
+    struct dmsg_span topic;
+    struct dmsg_span payload;
+    bool retained;
+    bool cut; /* over the packet limit: the payload is not here */
+};
+
+struct dmsg_mqtt;
+
+/*
+ * Does not connect yet. Copies what it needs of config; `debug` and `user` are kept.
+ * DMSG_E_LOCAL: a file for TLS cannot be used. DMSG_E_USAGE: a value that MQTT does not allow.
+ * libmosquitto makes the process ignore SIGPIPE.
+ */
+int dmsg_mqtt_new(struct dmsg_mqtt **out, const struct dmsg_mqtt_config *config,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Disconnects politely if connected, in a second at most; but with packets that were read and not
+   acknowledged it just closes, since a polite goodbye would acknowledge them. */
+void dmsg_mqtt_free(struct dmsg_mqtt **mqtt);
+
+/* Starts to connect, or to connect again: what was read and not acknowledged is dropped, and the
+   broker sends it again. Done when dmsg_mqtt_connected says so. DMSG_E_BROKER with the reason in
+   words. Finding the host's address may block. Publishes of QoS 1 that the broker has not
+   acknowledged are sent again, those of QoS 0 that were not written are forgotten. */
+int dmsg_mqtt_reconnect(struct dmsg_mqtt *mqtt, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* CONNACK came with success. */
+bool dmsg_mqtt_connected(const struct dmsg_mqtt *mqtt);
+/* What the broker granted that is less than what was asked (session, QoS, packet size), one line
+   each; empty when nothing. NUL-terminated, borrowed. */
+const char *dmsg_mqtt_grants(const struct dmsg_mqtt *mqtt);
+/* The largest packet that the broker takes, 0 when it does not say (MQTT 3.1.1). */
+size_t dmsg_mqtt_packet_maximum(const struct dmsg_mqtt *mqtt);
+
+/* Subscribes now or as soon as connected, and on every connect that finds no session. QoS 1, or
+   the one given; 2 is asked for as 1, since its packets could not wait for the disk. */
+int dmsg_mqtt_subscribe(
+    struct dmsg_mqtt *mqtt, const char *filter, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_mqtt_subscribe_qos(
+    struct dmsg_mqtt *mqtt, const char *filter, int qos, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* True once the broker acknowledged the subscription of this connection. */
+bool dmsg_mqtt_subscribed(const struct dmsg_mqtt *mqtt);
+
+/* Queues one message; *id (if not NULL) names it. Not before connected. DMSG_E_SIZE: larger than
+   the broker takes, and the text says what would fit. DMSG_E_BROKER: not connected, the broker
+   takes no such message, or DMSG_PUBLISH_MAX are not acknowledged yet. */
+int dmsg_mqtt_publish(struct dmsg_mqtt *mqtt, const char *topic, struct dmsg_span payload, int qos,
+    bool retain, int *id, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Messages published and not yet acknowledged by the broker (QoS 0: not yet written). */
+size_t dmsg_mqtt_in_flight(const struct dmsg_mqtt *mqtt);
+/* A publish that the broker refused (MQTT 5 reason), reported once: DMSG_E_BROKER, its id and
+   words, else 0. */
+int dmsg_mqtt_refused(struct dmsg_mqtt *mqtt, int *id, struct dmsg_error *error);
+
+int dmsg_mqtt_fd(const struct dmsg_mqtt *mqtt);       /* -1 while not connected or connecting */
+short dmsg_mqtt_events(const struct dmsg_mqtt *mqtt); /* POLLIN, perhaps POLLOUT */
+int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt);  /* milliseconds */
+
+/* Reads what is there, up to DMSG_BATCH_MAX packets: how many the batch holds, or DMSG_E_BROKER
+   (connection lost, refused, taken over; the text says which). revents: what poll reported. While
+   a batch waits to be acknowledged nothing is added to it. After an error the descriptor is -1
+   until dmsg_mqtt_reconnect. */
+int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error) DMSG_MUST_CHECK;
+const struct dmsg_packet *dmsg_mqtt_packet(const struct dmsg_mqtt *mqtt, size_t index);
+/* Batches of at most count packets from now on (a TLS record may hold a few more); the rest stays
+   with the broker. */
+void dmsg_mqtt_limit_batch(struct dmsg_mqtt *mqtt, size_t count);
+/* Lets acknowledgements and publishes leave, keeps the connection alive, empties the batch. To be
+   called after every read. */
+int dmsg_mqtt_acknowledge(struct dmsg_mqtt *mqtt, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* The broker said that another client took our session (client id) over. MQTT 3.1.1 has no such
+   message. */
+bool dmsg_mqtt_taken_over(const struct dmsg_mqtt *mqtt);
+
+/* Blocking, in milliseconds; DMSG_E_TIMEOUT, DMSG_E_BROKER. The first connects, if need be, and
+   waits for that. The second waits until all that was published is acknowledged (QoS 0: written);
+   it is for clients that do not subscribe (DMSG_E_USAGE when packets come). */
+int dmsg_mqtt_wait_connected(
+    struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_mqtt_wait_flushed(
+    struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#endif
