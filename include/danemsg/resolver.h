@@ -11,6 +11,12 @@
  *     dmsg_discovery_find(discovery, &name, 5000, &peer, &error);     blocking, cached
  *     ...
  *     dmsg_peer_release(peer);
+ *
+ * A resolver or discovery belongs to one thread at a time. Its process is a child of the program:
+ * do not reap children that are not yours (wait, waitpid(-1)). It ends with the thread that started
+ * it, and the next step starts another.
+ *
+ * Not checked here: whether the name may be asked for at all; that is the caller's policy.
  */
 #ifndef DANEMSG_RESOLVER_H
 #define DANEMSG_RESOLVER_H
@@ -25,6 +31,7 @@
 /* Records that an answer may hold at all; more are not read. */
 #define DMSG_ANSWER_RECORDS_MAX 64
 
+/* Needed only during dmsg_resolver_new or dmsg_discovery_new. */
 struct dmsg_resolver_config {
     const char *const *servers; /* "ADDR[@PORT]"; none: the system's resolvers */
     size_t server_count;
@@ -32,7 +39,8 @@ struct dmsg_resolver_config {
     size_t stub_count;
     const char *trust_anchor; /* file of DS or DNSKEY records; NULL: the root's */
     const char *program;      /* what to execute as the resolver; NULL: libexec/danemsg-resolver */
-    const char *const *program_arguments; /* NULL-terminated, put before our own; may be NULL */
+    /* From argv[1] on, NULL-terminated, at most 8; may be NULL. argv[0] is "danemsg-resolver". */
+    const char *const *program_arguments;
 };
 
 /* RFC 4033 section 5, and "not now": four things, never one flag. */
@@ -42,7 +50,8 @@ enum dmsg_dns_status { DMSG_DNS_SECURE, DMSG_DNS_INSECURE, DMSG_DNS_BOGUS, DMSG_
 
 struct dmsg_answer {
     struct dmsg_name name;      /* as asked */
-    struct dmsg_name canonical; /* end of the CNAME chain; equal to name without one */
+    struct dmsg_name canonical; /* end of the CNAME chain; the name itself without one, or when it
+                                   is no name as ours */
     enum dmsg_dns_status status;
     bool nxdomain; /* no such name; with no records and not nxdomain: no such type */
     uint32_t ttl;  /* seconds, as received */
@@ -56,11 +65,20 @@ struct dmsg_resolver;
 /* Called by dmsg_resolver_step, once per question. The answer is borrowed for the call. */
 typedef void dmsg_resolver_done(void *user, const struct dmsg_answer *answer);
 
+/*
+ * Starts the process, with the system's resolvers, the configured servers, or none (then it asks
+ * the authoritative servers itself, as it does when the system's strip DNSSEC). DMSG_E_USAGE: an
+ * address or zone that is none. DMSG_E_LOCAL: the program cannot be executed, or the trust anchor
+ * file cannot be read or is malformed; the text names the file. DMSG_E_INTERNAL: nothing left of
+ * memory, descriptors or processes.
+ */
 int dmsg_resolver_new(struct dmsg_resolver **out, const struct dmsg_resolver_config *config,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Ends the process. Open questions are dropped: nobody is called back. */
 void dmsg_resolver_free(struct dmsg_resolver **resolver);
 
-/* Poll this for reading, then call step. It may change after a step (the process was restarted). */
+/* Poll this for reading, then call step. It stays the same, and also becomes readable when it is
+   time for a step. */
 int dmsg_resolver_fd(const struct dmsg_resolver *resolver);
 
 /* Asks for the TLSA records at exactly this name. DMSG_E_QUOTA: too many questions under way.
@@ -69,7 +87,8 @@ int dmsg_resolver_ask(struct dmsg_resolver *resolver, const struct dmsg_name *na
     dmsg_resolver_done *done, void *user, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Reads what is there without blocking, answers, kills and restarts a process that hangs or died.
-   Milliseconds until it wants to be called again at the latest, or a negative error. */
+   Milliseconds until it wants to be called again at the latest. DMSG_E_USAGE: called from within
+   one of its own callbacks. */
 int dmsg_resolver_step(struct dmsg_resolver *resolver, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* The resolver process itself: main() of libexec/danemsg-resolver. Talks on descriptor 3. */
@@ -81,10 +100,10 @@ struct dmsg_peer_key {
     uint8_t usage, selector, matching_type; /* RFC 6698 section 2.1 */
     unsigned purposes;                      /* enum dmsg_key_purpose; 0: not usable, see why */
     EVP_PKEY *key;                          /* public; NULL for a digest or an unusable record */
-    X509 *certificate;                      /* NULL without one */
-    char kid[DMSG_KEY_ID_SIZE];             /* empty without a key */
-    int64_t not_before;                     /* seconds since 1970; INT64_MIN for a bare key */
-    int64_t not_after;                      /* INT64_MAX for a bare key; judged by usage 0, 1, 2 */
+    X509 *certificate;          /* NULL without one; in an unusable record only to be shown */
+    char kid[DMSG_KEY_ID_SIZE]; /* empty without a key */
+    int64_t not_before;         /* seconds since 1970; INT64_MIN for a bare key */
+    int64_t not_after;          /* INT64_MAX for a bare key; judged by usage 0, 1, 2 */
     struct dmsg_span rdata;
     char why[200]; /* why it is not usable, or a warning (expired, usage 3); else empty */
 };
@@ -98,14 +117,16 @@ struct dmsg_peer {
     bool nxdomain;
     bool from_cache;    /* set by find/get on what was not just fetched */
     int64_t fetched_at; /* seconds since 1970, the context's clock */
-    int64_t expires_at; /* fetched_at + TTL, between 60 s and 24 h; denials 60 s at most */
+    int64_t expires_at; /* fetched_at + TTL, between 60 s and 24 h; denials and insecure answers
+                           60 s at most; bogus and not now: fetched_at, they are never cached */
     uint32_t ttl;       /* as received */
     char why[256];
     size_t count; /* in the order of their rdata */
     struct dmsg_peer_key *keys;
 };
 
-/* Judges an answer (doc/PROTOCOL.md, "Which key speaks for a name"). */
+/* Judges an answer (doc/PROTOCOL.md, "Which key speaks for a name"), and keeps a copy of all that
+   it needs. Only DMSG_E_INTERNAL, no memory: whatever is in the answer becomes a peer. */
 int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *context,
     const struct dmsg_answer *answer, struct dmsg_error *error) DMSG_MUST_CHECK;
 const struct dmsg_peer *dmsg_peer_retain(const struct dmsg_peer *peer);
@@ -131,8 +152,10 @@ int dmsg_peer_sender_keys(const struct dmsg_peer *peer, struct dmsg_span kid,
 /* ------------------------------------------------------------- discovery: resolver and cache */
 
 struct dmsg_discovery;
+/* As dmsg_resolver_new. Borrows the context. */
 int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
     const struct dmsg_resolver_config *config, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Whoever waits is not called back. Peers that were given out stay valid. */
 void dmsg_discovery_free(struct dmsg_discovery **discovery);
 
 /* From the cache: a reference for the caller to release, or NULL. Never asks. */
@@ -142,14 +165,24 @@ const struct dmsg_peer *dmsg_discovery_get(
 /* Called by dmsg_discovery_step; the peer is borrowed for the call. */
 typedef void dmsg_discovery_done(void *user, const struct dmsg_peer *peer);
 
-/* Asks afresh; one question per name is under way at a time, later callers share it. */
+/*
+ * Asks afresh; one question per name is under way at a time, later callers share it. DMSG_E_QUOTA:
+ * too many under way. May be called from within a callback. Afresh means past this cache; the
+ * process's own keeps records for their TTL, denials and failures 5 s, bogus answers 10 s. Who
+ * must see past that too makes a new discovery.
+ */
 int dmsg_discovery_ask(struct dmsg_discovery *discovery, const struct dmsg_name *name,
     dmsg_discovery_done *done, void *user, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* The question goes on, for the cache, but those who asked it with this user are not told. */
+void dmsg_discovery_forget(
+    struct dmsg_discovery *discovery, const struct dmsg_name *name, void *user);
+/* As dmsg_resolver_fd and dmsg_resolver_step. */
 int dmsg_discovery_fd(const struct dmsg_discovery *discovery);
 int dmsg_discovery_step(struct dmsg_discovery *discovery, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Blocking: from the cache, else asks and waits. The reference is the caller's to release.
-   DMSG_E_DNS_TEMPORARY after timeout milliseconds. A peer of any status is a success. */
+   DMSG_E_DNS_TEMPORARY after timeout milliseconds. A peer of any status is a success. Meanwhile
+   others' callbacks are called; not to be called from within one (DMSG_E_USAGE). */
 int dmsg_discovery_find(struct dmsg_discovery *discovery, const struct dmsg_name *name, int timeout,
     const struct dmsg_peer **out, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* As find, but never from the cache. */

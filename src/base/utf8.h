@@ -12,7 +12,7 @@ bool dmsg_utf8_valid(struct dmsg_span text);
 
 /*
  * Appends text so that it cannot move a cursor, hide or reorder: control characters other than
- * newline and tab (C0, DEL, C1), bidi controls, zero-width and line/paragraph separators, tags and
+ * newline (C0, DEL, C1), bidi controls, zero-width and line/paragraph separators, tags and
  * unassigned-by-design code points become \u{XXXX}, bytes that are not UTF-8 become \xXX.
  * A backslash stays as it is. With one_line a newline becomes \n and a tab \t.
  */

@@ -1,8 +1,11 @@
 #include "jose/algorithms.h"
 
+#include "base/cleanup.h"
+
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 #include <string.h>
 
 #define SIGNS (DMSG_USE_SIGN | DMSG_USE_VERIFY)
@@ -75,18 +78,52 @@ const struct dmsg_enc *const dmsg_encs[DMSG_ENC_COUNT] = {
 #define RSA_EXPONENT_BITS_MAX 32
 #define RSA_EXPONENT_MIN 65537
 
+struct rsa_numbers {
+    BIGNUM *n, *e;
+};
+
+static bool read_numbers(struct rsa_numbers *out, const EVP_PKEY *key)
+{
+    return EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &out->n) == 1 &&
+           EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &out->e) == 1;
+}
+
+/* The public key as others see it. */
+static EVP_PKEY *encode_and_decode(const EVP_PKEY *key)
+{
+    uint8_t *der = NULL;
+    int size = i2d_PUBKEY(key, &der);
+    const uint8_t *next = der;
+    EVP_PKEY *read = size > 0 ? d2i_PUBKEY(NULL, &next, size) : NULL;
+    OPENSSL_free(der);
+    return read;
+}
+
+/* A TPM's own word for 65537 is 0 (TPM 2.0 part 2, section 12.2.3.5), which its provider passes
+   on. */
+static void reread_exponent(struct rsa_numbers *numbers, const EVP_PKEY *key)
+{
+    DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *read = encode_and_decode(key);
+    BIGNUM *e = NULL;
+    if (read == NULL || EVP_PKEY_get_bn_param(read, OSSL_PKEY_PARAM_RSA_E, &e) != 1)
+        return;
+    BN_free(numbers->e);
+    numbers->e = e;
+}
+
 static bool rsa_is_acceptable(const EVP_PKEY *key)
 {
     int bits = EVP_PKEY_get_bits(key);
-    if (bits < DMSG_JOSE_RSA_BITS_MIN || bits > DMSG_JOSE_RSA_BITS_MAX)
-        return false;
-    BIGNUM *n = NULL, *e = NULL;
-    bool acceptable = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
-                      EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_odd(n) &&
-                      BN_is_odd(e) && BN_num_bits(e) <= RSA_EXPONENT_BITS_MAX &&
-                      BN_get_word(e) >= RSA_EXPONENT_MIN;
-    BN_free(n);
-    BN_free(e);
+    struct rsa_numbers numbers = {NULL, NULL};
+    bool read = bits >= DMSG_JOSE_RSA_BITS_MIN && bits <= DMSG_JOSE_RSA_BITS_MAX &&
+                read_numbers(&numbers, key);
+    if (read && BN_is_zero(numbers.e))
+        reread_exponent(&numbers, key);
+    bool acceptable = read && BN_is_odd(numbers.n) && BN_is_odd(numbers.e) &&
+                      BN_num_bits(numbers.e) <= RSA_EXPONENT_BITS_MAX &&
+                      BN_get_word(numbers.e) >= RSA_EXPONENT_MIN;
+    BN_free(numbers.n);
+    BN_free(numbers.e);
     return acceptable;
 }
 

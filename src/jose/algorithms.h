@@ -32,7 +32,7 @@ struct dmsg_family {
     /* Makes the contexts that the key's use needs. */
     int (*prepare)(struct dmsg_jose_key *key, struct dmsg_error *error);
 
-    /* Writes key->size octets. */
+    /* Writes key->size octets, to where there is room for DMSG_RSA_SIZE_MAX. */
     int (*sign)(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_SIGNING_PIECES],
         uint8_t *signature, struct dmsg_error *error);
     /* signature has key->size octets. 0, DMSG_E_SIGNATURE or DMSG_E_INTERNAL. */
@@ -44,7 +44,7 @@ struct dmsg_family {
         struct dmsg_error *error);
     /* 1 and the key in cek; 0 when it cannot be had, cek then holds anything; DMSG_E_INTERNAL
        when memory ran out. Takes the same time for 1 and 0 as far as OpenSSL allows. */
-    int (*unwrap)(struct dmsg_jose_key *key, const struct dmsg_wrapped_key *in, uint8_t *cek,
+    int (*unwrap)(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_t *cek,
         size_t cek_size, struct dmsg_error *error);
 };
 

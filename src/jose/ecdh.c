@@ -23,7 +23,7 @@ static size_t point_size(const struct dmsg_algorithm *algorithm)
 static EVP_PKEY_CTX *new_context(const struct dmsg_jose_key *key)
 {
     const struct dmsg_context *context = key->jose->context;
-    return EVP_PKEY_CTX_new_from_name(context->library, key->algorithm->type, context->properties);
+    return EVP_PKEY_CTX_new_from_name(context->library, key->algorithm->type, DMSG_SOFTWARE);
 }
 
 static bool set_group(EVP_PKEY_CTX *ctx, const struct dmsg_algorithm *algorithm)
@@ -44,63 +44,79 @@ static int prepare_generation(struct dmsg_jose_key *key, struct dmsg_error *erro
     return 0;
 }
 
-/* A public key whose point is replaced with each message's: on a named curve it begins without one,
-   X25519 cannot, and begins with the base point (RFC 7748 section 4.1). */
+/*
+ * A key of this row from its public point, or without one: then only a named curve. OpenSSL refuses
+ * a point that is not on the curve, and takes one octet 00 for infinity.
+ */
+static EVP_PKEY *import_point(const struct dmsg_jose_key *key, uint8_t *point, size_t size)
+{
+    const struct dmsg_algorithm *algorithm = key->algorithm;
+    EVP_PKEY *made = NULL;
+    OSSL_PARAM parameters[3];
+    size_t count = 0;
+    char group[32];
+
+    if (algorithm->group != NULL) {
+        memcpy(group, algorithm->group, strlen(algorithm->group) + 1);
+        parameters[count++] =
+            OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
+    }
+    if (size > 0)
+        parameters[count++] =
+            OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, size);
+    parameters[count] = OSSL_PARAM_construct_end();
+    DMSG_CLEANUP(dmsg_cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = new_context(key);
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(
+            ctx, &made, size > 0 ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEY_PARAMETERS, parameters) != 1)
+        return NULL;
+    return made;
+}
+
+/* The key whose point is replaced with each message's. X25519 has none without a point: there it
+   begins with the base point (RFC 7748 section 4.1). */
 static int prepare_peer(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
     struct dmsg_curve *curve = curve_of(key);
-    const char *group = key->algorithm->group;
     uint8_t base_point[32] = {9};
-    char name[32] = "";
-
-    if (curve->peer != NULL)
-        return 0;
-    if (group != NULL)
-        memcpy(name, group, strlen(group) + 1);
-    OSSL_PARAM parameters[] = {
-        group != NULL ? OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0)
-                      : OSSL_PARAM_construct_octet_string(
-                            OSSL_PKEY_PARAM_PUB_KEY, base_point, sizeof base_point),
-        OSSL_PARAM_construct_end()};
-    DMSG_CLEANUP(dmsg_cleanup_pkey_ctx) EVP_PKEY_CTX *ctx = new_context(key);
-    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &curve->peer,
-            group != NULL ? EVP_PKEY_KEY_PARAMETERS : EVP_PKEY_PUBLIC_KEY, parameters) != 1)
-        return dmsg_fail_openssl(error, "cannot prepare for ephemeral public keys");
-    return 0;
+    if (curve->peer == NULL)
+        curve->peer =
+            import_point(key, base_point, key->algorithm->group != NULL ? 0 : sizeof base_point);
+    return curve->peer != NULL
+               ? 0
+               : dmsg_fail_openssl(error, "cannot prepare for ephemeral public keys");
 }
 
-/* Once per recipient, so that each message can do without: on the curve, and not infinity. */
-static int check_recipient(struct dmsg_jose_key *key, struct dmsg_error *error)
+/* Takes the recipient's point into a key of our own, which checks it once, so that each message
+   can do without, and has no private part, wherever the given key lives. */
+static int prepare_recipient(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
-    int result = dmsg_jose_key_context(key, error);
-    if (result < 0)
-        return result;
-    bool good = EVP_PKEY_public_check(key->ctx) == 1;
-    EVP_PKEY_CTX_free(key->ctx);
-    key->ctx = NULL;
-    if (good)
-        return 0;
-    return dmsg_jose_out_of_memory()
-               ? dmsg_fail_memory(error)
-               : dmsg_fail(error, DMSG_E_CERTIFICATE,
-                     "the recipient's public key is not a point of its curve");
+    uint8_t point[DMSG_POINT_SIZE_MAX];
+    size_t size = 0;
+    bool read = EVP_PKEY_get_octet_string_param(
+                    key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1;
+    EVP_PKEY *own = read && size > 1 ? import_point(key, point, size) : NULL;
+    if (own == NULL)
+        return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error)
+                                         : dmsg_fail(error, DMSG_E_CERTIFICATE,
+                                               "the recipient's key is not a point of its curve");
+    EVP_PKEY_free(key->pkey);
+    key->pkey = own;
+    return prepare_generation(key, error);
 }
 
 static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
-    if (key->use == DMSG_USE_ENCRYPT) {
-        int result = check_recipient(key, error);
-        return result < 0 ? result : prepare_generation(key, error);
-    }
+    if (key->use == DMSG_USE_ENCRYPT)
+        return prepare_recipient(key, error);
     int result = prepare_peer(key, error);
     if (result == 0)
         result = dmsg_jose_key_context(key, error);
     if (result < 0)
         return result;
-    if (EVP_PKEY_derive_init(key->ctx) != 1)
-        return dmsg_fail_openssl(error, "cannot prepare a key for key agreement");
-    return 0;
+    return EVP_PKEY_derive_init(key->ctx) == 1
+               ? 0
+               : dmsg_fail_openssl(error, "cannot prepare a key for key agreement");
 }
 
 /* ------------------------------------------------------------------------------------ sealing */
@@ -127,7 +143,6 @@ static bool derive(EVP_PKEY_CTX *ctx, EVP_PKEY *peer, uint8_t *secret, size_t si
 /* The secret shared with the recipient through a new ephemeral key, whose point goes to out. */
 static bool agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrapped_key *out)
 {
-    const struct dmsg_context *context = key->jose->context;
     const struct dmsg_algorithm *algorithm = key->algorithm;
     DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *ephemeral = NULL;
     size_t size = 0;
@@ -139,7 +154,7 @@ static bool agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrappe
         return false;
     DMSG_CLEANUP(dmsg_cleanup_pkey_ctx)
     EVP_PKEY_CTX *ctx =
-        EVP_PKEY_CTX_new_from_pkey(context->library, ephemeral, context->properties);
+        EVP_PKEY_CTX_new_from_pkey(key->jose->context->library, ephemeral, DMSG_SOFTWARE);
     return ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
            derive(ctx, key->pkey, secret, algorithm->field_size);
 }
@@ -161,19 +176,29 @@ static int wrap(struct dmsg_jose_key *key, struct dmsg_span cek, struct dmsg_wra
 /* ------------------------------------------------------------------------------------ opening */
 
 /*
- * The secret shared with the sender's ephemeral key. The import refuses a point that is not on
- * the curve, against which the derivation is then not checked again. The point is always handed
- * over with its coordinates, for OpenSSL takes one octet 00 as infinity.
+ * The sender's point as a key: the kept one, whose import refuses a point that is not on the curve,
+ * or, for a private key that lives elsewhere and may keep what it has seen of another key, a new
+ * one that *made frees. The point always comes with its coordinates, since OpenSSL takes one octet
+ * 00 as infinity.
  */
-static bool meet(struct dmsg_jose_key *key, const uint8_t *point, uint8_t *secret)
+static EVP_PKEY *import_peer(struct dmsg_jose_key *key, uint8_t *point, EVP_PKEY **made)
 {
-    EVP_PKEY *peer = curve_of(key)->peer;
-    const struct dmsg_algorithm *algorithm = key->algorithm;
-    return EVP_PKEY_set1_encoded_public_key(peer, point, point_size(algorithm)) == 1 &&
-           derive(key->ctx, peer, secret, algorithm->field_size);
+    EVP_PKEY *kept = curve_of(key)->peer;
+    size_t size = point_size(key->algorithm);
+    if (EVP_PKEY_get0_provider(key->pkey) != EVP_PKEY_get0_provider(kept))
+        return *made = import_point(key, point, size);
+    return EVP_PKEY_set1_encoded_public_key(kept, point, size) == 1 ? kept : NULL;
 }
 
-static int unwrap(struct dmsg_jose_key *key, const struct dmsg_wrapped_key *in, uint8_t *cek,
+/* The secret shared with the sender's ephemeral key. */
+static bool meet(struct dmsg_jose_key *key, uint8_t *point, uint8_t *secret)
+{
+    DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *made = NULL;
+    EVP_PKEY *peer = import_peer(key, point, &made);
+    return peer != NULL && derive(key->ctx, peer, secret, key->algorithm->field_size);
+}
+
+static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_t *cek,
     size_t cek_size, struct dmsg_error *error)
 {
     uint8_t secret[DMSG_FIELD_SIZE_MAX] = {0}, kek[DMSG_KEK_SIZE];

@@ -14,9 +14,9 @@ static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
         return dmsg_fail_memory(error);
     int ready = key->use == DMSG_USE_SIGN
                     ? EVP_DigestSignInit_ex(key->signer, NULL, NULL, context->library,
-                          context->properties, key->pkey, NULL)
+                          dmsg_jose_key_properties(key), key->pkey, NULL)
                     : EVP_DigestVerifyInit_ex(key->signer, NULL, NULL, context->library,
-                          context->properties, key->pkey, NULL);
+                          dmsg_jose_key_properties(key), key->pkey, NULL);
     return ready == 1 ? 0 : dmsg_fail_openssl(error, "cannot prepare an Ed25519 key");
 }
 

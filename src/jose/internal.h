@@ -14,6 +14,14 @@
 /* Most octets of one message: OpenSSL counts in int, and base64url must not overflow either. */
 #define DMSG_CONTENT_SIZE_MAX (INT_MAX / 4)
 
+/*
+ * The property query for everything but private keys: hashing, ciphers, ephemeral and others'
+ * public keys stay with OpenSSL's own provider where it is loaded, even when the context's query
+ * prefers a hardware's, which offers those too and is slow at them. FIPS is asked for in the
+ * library context's default properties, which apply as well.
+ */
+#define DMSG_SOFTWARE "?provider=default"
+
 /* What an ECDH row needs besides the key; made when the first key of the row is prepared. */
 struct dmsg_curve {
     EVP_PKEY_CTX *generate; /* makes ephemeral keys */
@@ -51,7 +59,10 @@ struct dmsg_jose_key {
     size_t size;        /* octets of a signature, or of the RSA modulus */
 };
 
-/* key->ctx on key->pkey, which may live in a provider of its own. */
+/* The property query for a key: a private one may live in a provider of its own. */
+const char *dmsg_jose_key_properties(const struct dmsg_jose_key *key);
+
+/* key->ctx on key->pkey. */
 int dmsg_jose_key_context(struct dmsg_jose_key *key, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Empties OpenSSL's error queue; true when it says that memory ran out: then nothing was wrong

@@ -20,7 +20,7 @@ static const char *const hash_names[DMSG_HASH_COUNT] = {
 
 static EVP_MD_CTX *new_hash(const struct dmsg_context *context, const char *name)
 {
-    EVP_MD *type = EVP_MD_fetch(context->library, name, context->properties);
+    EVP_MD *type = EVP_MD_fetch(context->library, name, DMSG_SOFTWARE);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     if (type == NULL || ctx == NULL || EVP_DigestInit_ex2(ctx, type, NULL) != 1) {
         EVP_MD_CTX_free(ctx);
@@ -33,7 +33,7 @@ static EVP_MD_CTX *new_hash(const struct dmsg_context *context, const char *name
 /* A context with its cipher, its direction, and no padding. */
 static EVP_CIPHER_CTX *new_cipher(const struct dmsg_context *context, const char *name, int encrypt)
 {
-    EVP_CIPHER *type = EVP_CIPHER_fetch(context->library, name, context->properties);
+    EVP_CIPHER *type = EVP_CIPHER_fetch(context->library, name, DMSG_SOFTWARE);
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     if (type == NULL || ctx == NULL ||
         EVP_CipherInit_ex2(ctx, type, NULL, NULL, encrypt, NULL) != 1 ||
@@ -47,11 +47,12 @@ static EVP_CIPHER_CTX *new_cipher(const struct dmsg_context *context, const char
 
 static EVP_MAC_CTX *new_hmac(const struct dmsg_context *context)
 {
-    char digest[] = "SHA2-512";
+    char digest[] = "SHA2-512", properties[] = DMSG_SOFTWARE;
     const OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_PROPERTIES, properties, 0),
         OSSL_PARAM_construct_end()};
-    EVP_MAC *type = EVP_MAC_fetch(context->library, "HMAC", context->properties);
+    EVP_MAC *type = EVP_MAC_fetch(context->library, "HMAC", DMSG_SOFTWARE);
     EVP_MAC_CTX *ctx = type != NULL ? EVP_MAC_CTX_new(type) : NULL;
     if (ctx != NULL && EVP_MAC_CTX_set_params(ctx, parameters) != 1) {
         EVP_MAC_CTX_free(ctx);
@@ -196,10 +197,16 @@ const char *dmsg_jose_key_algorithm(const struct dmsg_jose_key *key)
     return key->algorithm->name;
 }
 
+const char *dmsg_jose_key_properties(const struct dmsg_jose_key *key)
+{
+    bool private_key = key->use == DMSG_USE_SIGN || key->use == DMSG_USE_DECRYPT;
+    return private_key ? key->jose->context->properties : DMSG_SOFTWARE;
+}
+
 int dmsg_jose_key_context(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
-    const struct dmsg_context *context = key->jose->context;
-    key->ctx = EVP_PKEY_CTX_new_from_pkey(context->library, key->pkey, context->properties);
+    key->ctx = EVP_PKEY_CTX_new_from_pkey(
+        key->jose->context->library, key->pkey, dmsg_jose_key_properties(key));
     return key->ctx != NULL ? 0 : dmsg_fail_openssl(error, "cannot prepare a key");
 }
 

@@ -48,8 +48,11 @@ enum dmsg_jose_enc { DMSG_ENC_A256GCM, DMSG_ENC_A256CBC_HS512 };
 
 enum dmsg_jose_form { DMSG_FORM_COMPACT, DMSG_FORM_FLATTENED };
 
-/* Everything prepared that keys of one thread share. Not to be used by two threads at once, nor
-   are keys made with it. */
+/*
+ * Everything prepared that keys of one thread share. Not to be used by two threads at once, nor are
+ * keys made with it, which it must outlive. The context's property query is for private keys, which
+ * may live in hardware; all else is done by OpenSSL's own provider where it is loaded.
+ */
 struct dmsg_jose;
 int dmsg_jose_new(struct dmsg_jose **out, const struct dmsg_context *context,
     struct dmsg_error *error) DMSG_MUST_CHECK;
@@ -66,8 +69,12 @@ const char *dmsg_jose_algorithm_of(const EVP_PKEY *key, enum dmsg_jose_use use);
 int dmsg_jose_kid(
     char kid[static DMSG_KID_SIZE], const EVP_PKEY *key, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Prepares a key for one use; takes a reference of its own on the EVP_PKEY. DMSG_E_CERTIFICATE
-   when the table does not have it. */
+/*
+ * Prepares a key for one use; takes a reference of its own on the EVP_PKEY, or a duplicate of an
+ * RSA private key in memory, since threads that share one wait for each other. DMSG_E_CERTIFICATE
+ * when the table does not have it, or the recipient's is not a point of its curve; DMSG_E_USAGE
+ * when use is not exactly one.
+ */
 struct dmsg_jose_key;
 int dmsg_jose_key_new(struct dmsg_jose_key **out, struct dmsg_jose *jose, EVP_PKEY *key,
     enum dmsg_jose_use use, struct dmsg_error *error) DMSG_MUST_CHECK;

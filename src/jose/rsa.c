@@ -4,17 +4,24 @@
 #include "base/fail.h"
 
 #include <openssl/err.h>
+#include <openssl/provider.h>
 #include <openssl/rsa.h>
 #include <string.h>
 
-/*
- * Threads that share an RSA key wait for its blinding, so that a private key is duplicated. A key
- * that lives in hardware cannot be, and is shared.
- */
+/* True for a key in this process's memory. A TPM's provider copies a key's handle and forgets what
+   it takes to use it. */
+static bool is_in_software(const EVP_PKEY *key)
+{
+    const OSSL_PROVIDER *provider = EVP_PKEY_get0_provider(key);
+    const char *name = provider != NULL ? OSSL_PROVIDER_get0_name(provider) : "";
+    return strcmp(name, "default") == 0 || strcmp(name, "fips") == 0;
+}
+
+/* Threads that share an RSA key wait for its blinding: a private key is duplicated where it can. */
 static void own_private_key(struct dmsg_jose_key *key)
 {
     ERR_set_mark();
-    EVP_PKEY *own = EVP_PKEY_dup(key->pkey);
+    EVP_PKEY *own = is_in_software(key->pkey) ? EVP_PKEY_dup(key->pkey) : NULL;
     ERR_pop_to_mark();
     if (own == NULL)
         return;
@@ -24,10 +31,8 @@ static void own_private_key(struct dmsg_jose_key *key)
 
 static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
-    int size = EVP_PKEY_get_size(key->pkey);
-    if (size <= 0 || size > DMSG_RSA_SIZE_MAX)
-        return dmsg_fail(error, DMSG_E_CERTIFICATE, "an RSA key of %d octets", size);
-    key->size = (size_t)size;
+    /* Not EVP_PKEY_get_size: for a key in a TPM it is the largest that the TPM may hold. */
+    key->size = ((size_t)EVP_PKEY_get_bits(key->pkey) + 7) / 8;
     if (key->use == DMSG_USE_SIGN || key->use == DMSG_USE_DECRYPT)
         own_private_key(key);
     return dmsg_jose_key_context(key, error);
@@ -45,7 +50,7 @@ static int prepare_signature(struct dmsg_jose_key *key, struct dmsg_error *error
     if ((sign ? EVP_PKEY_sign_init(key->ctx) : EVP_PKEY_verify_init(key->ctx)) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(key->ctx, RSA_PKCS1_PADDING) != 1 ||
         EVP_PKEY_CTX_set_signature_md(key->ctx, hash) != 1)
-        return dmsg_fail_openssl(error, "cannot prepare an RSA key for signatures");
+        return dmsg_fail_openssl(error, "cannot prepare an RSA key for RS256");
     return 0;
 }
 
@@ -53,7 +58,7 @@ static int sign(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_SI
     uint8_t *signature, struct dmsg_error *error)
 {
     uint8_t digest[EVP_MAX_MD_SIZE];
-    size_t size = key->size;
+    size_t size = DMSG_RSA_SIZE_MAX;
     int digest_size =
         dmsg_jose_hash(key->jose, key->algorithm->hash, pieces, DMSG_SIGNING_PIECES, digest, error);
     if (digest_size < 0)
@@ -82,19 +87,25 @@ const struct dmsg_family dmsg_family_rsa_signature = {
 
 /* -------------------------------------------------------------------------------- encryption */
 
-/* SHA-256 for the label, which is empty, and for MGF1. */
+/* For the label, which is empty; MGF1 takes the same one unless it is told otherwise. Not every
+   kind of key lets itself be told where to fetch it from. */
+static bool set_hash(EVP_PKEY_CTX *ctx, const EVP_MD *hash)
+{
+    return EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, EVP_MD_get0_name(hash), DMSG_SOFTWARE) == 1 ||
+           EVP_PKEY_CTX_set_rsa_oaep_md(ctx, hash) == 1;
+}
+
 static int prepare_oaep(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
     int result = prepare(key, error);
     if (result < 0)
         return result;
-    const EVP_MD *hash = dmsg_jose_hash_type(key->jose, key->algorithm->hash);
     bool encrypt = key->use == DMSG_USE_ENCRYPT;
     if ((encrypt ? EVP_PKEY_encrypt_init(key->ctx) : EVP_PKEY_decrypt_init(key->ctx)) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(key->ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md(key->ctx, hash) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md(key->ctx, hash) != 1)
-        return dmsg_fail_openssl(error, "cannot prepare an RSA key for encryption");
+        !set_hash(key->ctx, dmsg_jose_hash_type(key->jose, key->algorithm->hash)))
+        return dmsg_fail_openssl(
+            error, "cannot prepare an RSA key for RSA-OAEP-256 (does its provider have it?)");
     return 0;
 }
 
@@ -108,7 +119,7 @@ static int wrap(struct dmsg_jose_key *key, struct dmsg_span cek, struct dmsg_wra
     return 0;
 }
 
-static int unwrap(struct dmsg_jose_key *key, const struct dmsg_wrapped_key *in, uint8_t *cek,
+static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_t *cek,
     size_t cek_size, struct dmsg_error *error)
 {
     uint8_t decrypted[DMSG_RSA_SIZE_MAX] = {0};

@@ -250,7 +250,7 @@ static void escaping(void)
 {
     static const struct {
         const char *in, *lines, *one_line;
-    } rows[] = {{"hello", "hello", "hello"}, {"a\nb\tc", "a\nb\tc", "a\\nb\\tc"},
+    } rows[] = {{"hello", "hello", "hello"}, {"a\nb\tc", "a\nb\\u{0009}c", "a\\nb\\tc"},
         {"\x1b[2J", "\\u{001b}[2J", "\\u{001b}[2J"}, {"\xc2\x9b", "\\u{009b}", "\\u{009b}"},
         {"a\rb", "a\\u{000d}b", "a\\u{000d}b"}, {"\xe2\x80\xae", "\\u{202e}", "\\u{202e}"},
         {"\xe2\x81\xa6x", "\\u{2066}x", "\\u{2066}x"}, {"\xe2\x80\x8b", "\\u{200b}", "\\u{200b}"},

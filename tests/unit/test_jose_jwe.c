@@ -11,7 +11,7 @@ static struct dmsg_jose_header header;
 
 /* A JWE in pieces, decoded, so that each can be altered. */
 struct pieces {
-    char json[1024];
+    char json[4096];
     uint8_t encrypted_key[DMSG_RSA_SIZE_MAX + 8], iv[32], ciphertext[256], tag[64];
     size_t encrypted_key_size, iv_size, ciphertext_size, tag_size;
 };
@@ -66,6 +66,9 @@ static int open_text(const char *kind, struct dmsg_span jwe_text)
 {
     struct dmsg_buffer opened = {0};
     struct dmsg_jwe jwe;
+    uint8_t *room = dmsg_buffer_reserve(&opened, 1024);
+    if (room != NULL)
+        memset(room, 0, 1024);
     dmsg_buffer_put_text(&opened, "before");
     last_error.code = 77;
     int result = dmsg_jwe_parse(&jwe, jwe_text, &last_error);
@@ -118,6 +121,27 @@ static void sizes_of_parts(void)
                 }
                 *fields[f] = right;
             }
+        }
+    }
+}
+
+/* Far longer than any buffer for it: refused before it is decoded. */
+static void parts_that_fit_nowhere(void)
+{
+    for (size_t s = 0; s < 3; s++) {
+        struct pieces good = seal(suites[s].recipient, DMSG_ENC_A256GCM);
+        for (size_t which = 1; which < 5; which++) {
+            static const uint8_t long_part[20000];
+            struct dmsg_buffer out = {0};
+            struct dmsg_span parts[] = {text(good.json),
+                {good.encrypted_key, good.encrypted_key_size}, {good.iv, good.iv_size},
+                {good.ciphertext, good.ciphertext_size}, {good.tag, good.tag_size}};
+            parts[which] = (struct dmsg_span){long_part, sizeof long_part};
+            put_compact(&out, parts, 5);
+            CHECK_ROW(open_text(suites[s].recipient, dmsg_buffer_span(&out)) ==
+                          (which == 3 ? DMSG_E_DECRYPT : DMSG_E_FORMAT),
+                "part %zu", which);
+            dmsg_buffer_done(&out);
         }
     }
 }
@@ -210,7 +234,7 @@ static int open_epk(const char *kind, const char *kty, const char *x, const char
     char *epk = strstr(pieces.json, "\"epk\"");
     if (epk == NULL)
         return DMSG_E_INTERNAL;
-    snprintf(epk, 600, "\"epk\":{\"kty\":\"%s\",\"crv\":\"%s\",\"x\":\"%s\"%s%s%s}}", kty, kind, x,
+    snprintf(epk, 3000, "\"epk\":{\"kty\":\"%s\",\"crv\":\"%s\",\"x\":\"%s\"%s%s%s}}", kty, kind, x,
         y != NULL ? ",\"y\":\"" : "", y != NULL ? y : "", y != NULL ? "\"" : "");
     return open_pieces(kind, &pieces);
 }
@@ -240,6 +264,12 @@ static void points_off_the_curve(void)
         int result = open_epk("P-256", "EC", rows[i].x, rows[i].y);
         CHECK_ROW(result == rows[i].code, "row %zu: %s", i, dmsg_error_word(result));
     }
+    char long_coordinate[1800];
+    memset(long_coordinate, 'A', sizeof long_coordinate);
+    long_coordinate[sizeof long_coordinate - 1] = '\0';
+    CHECK(open_epk("P-256", "EC", long_coordinate, P256_Y) == DMSG_E_FORMAT);
+    CHECK(open_epk("P-256", "EC", P256_X, long_coordinate) == DMSG_E_FORMAT);
+    CHECK(open_epk("X25519", "OKP", long_coordinate, NULL) == DMSG_E_FORMAT);
     /* the key is as good as before */
     struct pieces good = seal("P-256", DMSG_ENC_A256GCM);
     CHECK(open_pieces("P-256", &good) == 0);
@@ -519,9 +549,9 @@ static void nothing_is_used_twice(void)
     }
 }
 
-TEST_MAIN(TEST(sizes_of_parts), TEST(enc_is_the_headers), TEST(ciphertext_in_whole_blocks),
-    TEST(parts_are_canonical), TEST(algorithm_is_the_keys), TEST(points_off_the_curve),
-    TEST(import_refuses_points_off_the_curve), TEST(x25519_points_of_small_order),
-    TEST(secret_of_zeros_opens_nothing), TEST(altered_octets), TEST(oaep_as_the_table_has_it),
-    TEST(spare_key_is_secret_and_changes), TEST(cbc_padding), TEST(messages_to_others),
-    TEST(nothing_is_used_twice), TEST(frees_everything))
+TEST_MAIN(TEST(sizes_of_parts), TEST(parts_that_fit_nowhere), TEST(enc_is_the_headers),
+    TEST(ciphertext_in_whole_blocks), TEST(parts_are_canonical), TEST(algorithm_is_the_keys),
+    TEST(points_off_the_curve), TEST(import_refuses_points_off_the_curve),
+    TEST(x25519_points_of_small_order), TEST(secret_of_zeros_opens_nothing), TEST(altered_octets),
+    TEST(oaep_as_the_table_has_it), TEST(spare_key_is_secret_and_changes), TEST(cbc_padding),
+    TEST(messages_to_others), TEST(nothing_is_used_twice), TEST(frees_everything))

@@ -1,0 +1,218 @@
+#include "dane/frame.h"
+
+#include "base/fail.h"
+
+#include <string.h>
+
+/* version, type, id: what size counts besides the body. */
+#define AFTER_SIZE (DMSG_FRAME_HEADER - 4)
+
+/* Reads from the front of a span. Once something was not there it stays failed and gives zeros:
+   looked at once, at the end. */
+struct cursor {
+    struct dmsg_span rest;
+    bool failed;
+};
+
+static struct dmsg_span take(struct cursor *cursor, size_t size)
+{
+    struct dmsg_span taken = {cursor->rest.data, size};
+    if (cursor->failed || size > cursor->rest.size) {
+        cursor->failed = true;
+        return (struct dmsg_span){NULL, 0};
+    }
+    cursor->rest.data += size;
+    cursor->rest.size -= size;
+    return taken;
+}
+
+static uint32_t take_number(struct cursor *cursor, size_t octets)
+{
+    struct dmsg_span bytes = take(cursor, octets);
+    uint32_t value = 0;
+    for (size_t i = 0; i < bytes.size; i++)
+        value = value << 8 | bytes.data[i];
+    return value;
+}
+
+static void put_number(struct dmsg_buffer *out, uint32_t value, unsigned octets)
+{
+    while (octets-- > 0)
+        dmsg_buffer_put_byte(out, (uint8_t)(value >> (8 * octets)));
+}
+
+static bool printable(struct dmsg_span text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < 0x20 || text.data[i] > 0x7e)
+            return false;
+    }
+    return true;
+}
+
+void dmsg_printable(char *out, size_t size, struct dmsg_span text)
+{
+    size_t length = text.size < size ? text.size : size - 1;
+    for (size_t i = 0; i < length; i++)
+        out[i] = (char)(text.data[i] < 0x20 || text.data[i] > 0x7e ? '?' : text.data[i]);
+    out[length] = '\0';
+}
+
+/* --------------------------------------------------------------------------------------- frames */
+
+static bool known_type(uint32_t type)
+{
+    return (type >= DMSG_FRAME_SETUP && type <= DMSG_FRAME_PING) ||
+           (type >= DMSG_FRAME_ANSWER && type <= DMSG_FRAME_TROUBLE);
+}
+
+int dmsg_frame_take(struct dmsg_frame *out, struct dmsg_span *stream, struct dmsg_error *error)
+{
+    struct cursor cursor = {.rest = *stream};
+    uint32_t size = take_number(&cursor, 4);
+    if (cursor.failed)
+        return 0;
+    if (size < AFTER_SIZE || size > AFTER_SIZE + DMSG_FRAME_BODY_MAX)
+        return dmsg_fail(error, DMSG_E_FORMAT, "a frame that says it has %u octets", size);
+    struct cursor frame = {.rest = take(&cursor, size)};
+    if (cursor.failed)
+        return 0;
+    uint32_t version = take_number(&frame, 1);
+    uint32_t type = take_number(&frame, 1);
+    uint32_t id = take_number(&frame, 4);
+    if (version != DMSG_FRAME_VERSION)
+        return dmsg_fail(error, DMSG_E_FORMAT,
+            "a frame of version %u; this is version %d: two releases of danemsg are mixed", version,
+            DMSG_FRAME_VERSION);
+    if (!known_type(type))
+        return dmsg_fail(error, DMSG_E_FORMAT, "a frame of unknown type %u", type);
+    *out = (struct dmsg_frame){.type = (enum dmsg_frame_type)type, .id = id, .body = frame.rest};
+    *stream = cursor.rest;
+    return 1;
+}
+
+void dmsg_frame_put(
+    struct dmsg_buffer *out, enum dmsg_frame_type type, uint32_t id, struct dmsg_span body)
+{
+    if (body.size > DMSG_FRAME_BODY_MAX ||
+        dmsg_buffer_reserve(out, DMSG_FRAME_HEADER + body.size) == NULL) {
+        out->failed = true;
+        return;
+    }
+    put_number(out, (uint32_t)(AFTER_SIZE + body.size), 4);
+    put_number(out, DMSG_FRAME_VERSION, 1);
+    put_number(out, type, 1);
+    put_number(out, id, 4);
+    dmsg_buffer_put_span(out, body);
+}
+
+/* --------------------------------------------------------------------------------------- bodies */
+
+void dmsg_setup_put(struct dmsg_buffer *body, enum dmsg_setup_kind kind, const char *text)
+{
+    size_t size = strlen(text);
+    if (size > DMSG_SETUP_TEXT_MAX) {
+        body->failed = true;
+        return;
+    }
+    put_number(body, kind, 1);
+    put_number(body, (uint32_t)size, 2);
+    dmsg_buffer_put(body, text, size);
+}
+
+int dmsg_setup_take(struct dmsg_setup_item *out, struct dmsg_span *body, struct dmsg_error *error)
+{
+    if (body->size == 0)
+        return 0;
+    struct cursor cursor = {.rest = *body};
+    uint32_t kind = take_number(&cursor, 1);
+    struct dmsg_span text = take(&cursor, take_number(&cursor, 2));
+    if (cursor.failed || kind < DMSG_SETUP_SERVER || kind > DMSG_SETUP_ANCHOR || text.size == 0 ||
+        text.size > DMSG_SETUP_TEXT_MAX || !printable(text))
+        return dmsg_fail(error, DMSG_E_FORMAT, "a setup item that is none");
+    out->kind = (enum dmsg_setup_kind)kind;
+    memcpy(out->text, text.data, text.size);
+    out->text[text.size] = '\0';
+    *body = cursor.rest;
+    return 1;
+}
+
+/* A name in its canonical form and no other. */
+static int parse_name(struct dmsg_name *out, struct dmsg_span text, struct dmsg_error *error)
+{
+    struct dmsg_name name;
+    int result = dmsg_name_parse(&name, text, error);
+    if (result < 0)
+        return result;
+    if (!dmsg_span_equal_text(text, name.text))
+        return dmsg_fail(error, DMSG_E_FORMAT, "a name that is not in its canonical form");
+    *out = name;
+    return 0;
+}
+
+int dmsg_ask_parse(struct dmsg_name *out, struct dmsg_span body, struct dmsg_error *error)
+{
+    return parse_name(out, body, error) < 0 ? DMSG_E_FORMAT : 0;
+}
+
+void dmsg_answer_put(struct dmsg_buffer *body, const struct dmsg_answer *answer)
+{
+    size_t why = strnlen(answer->why, sizeof answer->why - 1);
+    put_number(body, answer->status, 1);
+    put_number(body, answer->nxdomain, 1);
+    put_number(body, answer->ttl, 4);
+    put_number(body, answer->canonical.size, 1);
+    dmsg_buffer_put(body, answer->canonical.text, answer->canonical.size);
+    put_number(body, (uint32_t)why, 1);
+    dmsg_buffer_put(body, answer->why, why);
+    put_number(body, (uint32_t)answer->count, 1);
+    for (size_t i = 0; i < answer->count; i++) {
+        put_number(body, (uint32_t)answer->records[i].size, 2);
+        dmsg_buffer_put_span(body, answer->records[i]);
+    }
+}
+
+static bool ascending(struct dmsg_span a, struct dmsg_span b)
+{
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order < 0 || (order == 0 && a.size < b.size);
+}
+
+static void take_records(struct dmsg_answer *answer, struct cursor *cursor)
+{
+    answer->count = take_number(cursor, 1);
+    if (answer->count > DMSG_ANSWER_RECORDS_MAX)
+        cursor->failed = true;
+    for (size_t i = 0; i < answer->count && !cursor->failed; i++) {
+        struct dmsg_span *record = &answer->records[i];
+        *record = take(cursor, take_number(cursor, 2));
+        if (cursor->failed || record->size == 0 || record->size > DMSG_TLSA_RDATA_MAX ||
+            (i > 0 && !ascending(record[-1], *record)))
+            cursor->failed = true;
+    }
+}
+
+int dmsg_answer_parse(struct dmsg_answer *out, const struct dmsg_name *name, struct dmsg_span body,
+    struct dmsg_error *error)
+{
+    struct cursor cursor = {.rest = body};
+    struct dmsg_answer answer = {.name = *name, .canonical = *name};
+    uint32_t status = take_number(&cursor, 1);
+    uint32_t nxdomain = take_number(&cursor, 1);
+    answer.ttl = take_number(&cursor, 4);
+    struct dmsg_span canonical = take(&cursor, take_number(&cursor, 1));
+    struct dmsg_span why = take(&cursor, take_number(&cursor, 1));
+    take_records(&answer, &cursor);
+    if (cursor.failed || cursor.rest.size != 0 || status > DMSG_DNS_NOT_NOW || nxdomain > 1 ||
+        why.size >= sizeof answer.why || !printable(why))
+        return dmsg_fail(error, DMSG_E_FORMAT, "an answer that is none");
+    if (answer.count > 0 && (nxdomain == 1 || status == DMSG_DNS_NOT_NOW))
+        return dmsg_fail(error, DMSG_E_FORMAT, "an answer with records that says there are none");
+    if (canonical.size > 0 && parse_name(&answer.canonical, canonical, error) < 0)
+        return DMSG_E_FORMAT;
+    answer.status = (enum dmsg_dns_status)status;
+    answer.nxdomain = nxdomain == 1;
+    dmsg_printable(answer.why, sizeof answer.why, why);
+    *out = answer;
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* Time that only goes forward, for deadlines. */
+#ifndef DANEMSG_DANE_MONOTONIC_H
+#define DANEMSG_DANE_MONOTONIC_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds. */
+static inline int64_t dmsg_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+#endif
