@@ -1,0 +1,210 @@
+#include "base/fail.h"
+#include "service/internal.h"
+
+/* A failure of ours (memory, OpenSSL) while opening makes the whole batch come again; a message
+   that causes it each time must not keep all others away. */
+#define INTERNAL_FAILURES_MAX 5
+/* Larger buffers are not kept for the next message. */
+#define BUFFER_KEPT 16384
+
+/* ------------------------------------------------------- opening: no store, no network, pure */
+
+static void open_one(struct dmsg_opener *opener, struct dmsg_item *item)
+{
+    const struct dmsg_packet *packet = item->packet;
+    int code;
+    if (packet->cut)
+        code =
+            dmsg_fail(&item->error, DMSG_E_SIZE, "a packet over the limit that the broker knows");
+    else
+        code =
+            dmsg_open_begin(opener, packet->payload, packet->topic, &item->message, &item->error);
+    item->fate = code < 0 ? DMSG_ITEM_REFUSED : DMSG_ITEM_OPENED;
+}
+
+static void verify_one(struct dmsg_opener *opener, struct dmsg_item *item)
+{
+    if (item->fate != DMSG_ITEM_OPENED || item->peer == NULL)
+        return;
+    int code = dmsg_open_finish(opener, &item->message, item->peer, &item->error);
+    item->fate = code < 0 ? DMSG_ITEM_REFUSED : DMSG_ITEM_VERIFIED;
+}
+
+/* ----------------------------------------------------------- between the two: what is known */
+
+static bool has_switched_to_v1(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    const struct dmsg_message *message = &item->message;
+    if (message->format != DMSG_FORMAT_POC ||
+        !dmsg_store_sent_v1(receiver->config->store, &message->sender))
+        return false;
+    dmsg_fail(&item->error, DMSG_E_UNBOUND,
+        "a proof of concept message of a sender that has sent v1 before");
+    item->fate = DMSG_ITEM_REFUSED;
+    return true;
+}
+
+static void look_up_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    const struct dmsg_message *message = &item->message;
+    if (item->fate != DMSG_ITEM_OPENED || has_switched_to_v1(receiver, item))
+        return;
+    const struct dmsg_waiter *waiter = dmsg_waiters_find(&receiver->waiters, &message->sender);
+    item->try_cache = waiter != NULL && dmsg_waiter_holds(waiter, message->kid);
+    if (!item->try_cache && !message->early)
+        item->peer = dmsg_discovery_get(receiver->config->discovery, &message->sender);
+    if (item->peer == NULL)
+        item->fate = DMSG_ITEM_WAITS;
+}
+
+/* A cached answer never refuses for good. */
+static void judge_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    if (item->fate != DMSG_ITEM_REFUSED || item->peer == NULL)
+        return;
+    bool decisive = !item->peer->from_cache;
+    switch (dmsg_receiver_judge(receiver, &item->message, item->error.code, decisive)) {
+    case DMSG_WAIT_FOR_DNS:
+    case DMSG_WAIT_FOR_TTL:
+        item->fate = DMSG_ITEM_WAITS;
+        break;
+    case DMSG_FINAL:
+    case DMSG_FAILURE:
+        break;
+    }
+}
+
+/* --------------------------------------------------------------------------------- storing */
+
+/* Allow-listed, or verified before (doc/PROTOCOL.md step 7). */
+static bool is_trusted(const struct dmsg_receiver *receiver, const struct dmsg_name *sender)
+{
+    const struct dmsg_policy *policy = &receiver->policy;
+    for (size_t i = 0; i < policy->allow_count; i++) {
+        if (dmsg_pattern_match(&policy->allow[i], sender))
+            return true;
+    }
+    for (size_t i = 0; i < policy->accept_poc_count; i++) {
+        if (dmsg_pattern_match(&policy->accept_poc[i], sender))
+            return true;
+    }
+    return dmsg_store_verified_before(receiver->config->store, sender);
+}
+
+static int store_verified(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    /* Again: a message of the same chunk may have been the sender's first v1. */
+    if (has_switched_to_v1(receiver, item))
+        return DMSG_E_UNBOUND;
+    int code = dmsg_store_accept(
+        receiver->config->store, &item->message, item->packet->topic, &item->error);
+    if (code == 0 && item->message.format == DMSG_FORMAT_POC)
+        dmsg_receiver_note_poc(receiver, &item->message);
+    return code;
+}
+
+static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    const struct dmsg_message *message = &item->message;
+    bool trusted = is_trusted(receiver, &message->sender);
+    int code = dmsg_store_wait(
+        receiver->config->store, message, item->packet->topic, trusted, &item->error);
+    if (code < 0)
+        return code;
+    bool is_new = dmsg_waiters_find(&receiver->waiters, &message->sender) == NULL;
+    struct dmsg_waiter *waiter =
+        dmsg_waiters_add(&receiver->waiters, &message->sender, message->kid);
+    if (waiter == NULL)
+        return dmsg_fail_memory(&item->error);
+    /* What the cache said already is not asked for again before its time. */
+    if (is_new && item->peer != NULL) {
+        waiter->code = item->error.code;
+        dmsg_waiter_ask_after(waiter, item->peer->expires_at, dmsg_clock_ms(),
+            dmsg_context_now(receiver->config->context));
+        struct dmsg_error why;
+        dmsg_fail(
+            &why, item->error.code, "waits until DNS may be asked again: %s", item->error.text);
+        dmsg_receiver_delay(receiver, &message->sender, &why, DMSG_LOG_INFO);
+    }
+    if (item->try_cache && !waiter->asked) {
+        waiter->try_cache = true;
+        dmsg_waiters_make_ready(&receiver->waiters, waiter);
+    }
+    return 0;
+}
+
+static int store_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
+{
+    int code = item->error.code;
+    if (item->fate == DMSG_ITEM_VERIFIED)
+        code = store_verified(receiver, item);
+    else if (item->fate == DMSG_ITEM_WAITS)
+        code = store_waiting(receiver, item);
+    if (code == 0)
+        return 0;
+    bool opening = item->fate == DMSG_ITEM_REFUSED;
+    if (code == DMSG_E_INTERNAL &&
+        (!opening || ++receiver->internal_failures < INTERNAL_FAILURES_MAX))
+        return code;
+    /* A broker sends again what it is not sure of: that is no attack. */
+    enum dmsg_log_level level = code != DMSG_E_REPLAY    ? DMSG_LOG_WARNING
+                                : item->packet->retained ? DMSG_LOG_DEBUG
+                                                         : DMSG_LOG_INFO;
+    dmsg_receiver_refuse(receiver, &item->message.sender, item->message.id, &item->error, level);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------- a whole batch */
+
+static void trim(struct dmsg_buffer *buffer)
+{
+    if (buffer->capacity > BUFFER_KEPT)
+        dmsg_buffer_done(buffer);
+    else
+        dmsg_buffer_reset(buffer);
+}
+
+static int take_chunk(
+    struct dmsg_receiver *receiver, size_t first, size_t count, struct dmsg_error *error)
+{
+    int code = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct dmsg_item *item = &receiver->items[i];
+        item->packet = dmsg_mqtt_packet(receiver->config->mqtt, first + i);
+        item->peer = NULL;
+        item->try_cache = false;
+        open_one(receiver->opener, item);
+    }
+    for (size_t i = 0; i < count; i++)
+        look_up_one(receiver, &receiver->items[i]);
+    for (size_t i = 0; i < count; i++)
+        verify_one(receiver->opener, &receiver->items[i]);
+    for (size_t i = 0; i < count; i++) {
+        struct dmsg_item *item = &receiver->items[i];
+        judge_one(receiver, item);
+        if (code == 0 && (code = store_one(receiver, item)) < 0 && error != NULL)
+            *error = item->error;
+        dmsg_peer_release(item->peer);
+        trim(&item->message.jws);
+        trim(&item->message.payload);
+    }
+    return code;
+}
+
+int dmsg_intake(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
+{
+    struct dmsg_store *store = receiver->config->store;
+    int code = dmsg_store_begin(store, error);
+    for (size_t first = 0; code == 0 && first < count; first += DMSG_OPEN_CHUNK) {
+        size_t left = count - first;
+        code = take_chunk(receiver, first, left < DMSG_OPEN_CHUNK ? left : DMSG_OPEN_CHUNK, error);
+    }
+    if (code < 0) {
+        dmsg_store_rollback(store);
+        return code;
+    }
+    code = dmsg_store_commit(store, error);
+    if (code == 0)
+        receiver->internal_failures = 0;
+    return code;
+}

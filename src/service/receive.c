@@ -1,0 +1,250 @@
+#include "service/receive.h"
+
+#include "base/fail.h"
+#include "service/internal.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+/* Milliseconds. Pauses before the broker is tried again; between purges of old ids; and how long
+   reading may be put off while there is other work, well within any keepalive time. */
+#define RECONNECT_FIRST 1000
+#define RECONNECT_MOST 60000
+#define PURGE_PAUSE 600000
+#define READ_PAUSE 5000
+/* A turn of the loop comes at least this often. */
+#define TURN_MOST 60000
+
+/* ------------------------------------------------------------------- what all parts have need of
+ */
+
+void dmsg_receiver_refuse(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
+    const char *id, const struct dmsg_error *why, enum dmsg_log_level level)
+{
+    struct dmsg_event event = {.level = level,
+        .code = why->code,
+        .sender = sender->size > 0 ? sender : NULL,
+        .id = id[0] != '\0' ? id : NULL,
+        .text = why->text};
+    dmsg_refusals_put(&receiver->refusals, dmsg_clock_ms(), &event);
+}
+
+void dmsg_receiver_delay(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
+    const struct dmsg_error *why, enum dmsg_log_level level)
+{
+    struct dmsg_event event = {
+        .level = level, .code = why->code, .sender = sender, .text = why->text};
+    dmsg_refusals_put(&receiver->delays, dmsg_clock_ms(), &event);
+}
+
+void dmsg_receiver_note_poc(struct dmsg_receiver *receiver, const struct dmsg_message *message)
+{
+    struct dmsg_event event = {.level = DMSG_LOG_WARNING,
+        .sender = &message->sender,
+        .id = message->id,
+        .text = "a verified proof of concept message: not addressed, not replay-protected"};
+    dmsg_log_event(receiver->config->log, &event);
+}
+
+enum dmsg_verdict dmsg_receiver_judge(const struct dmsg_receiver *receiver,
+    const struct dmsg_message *message, int code, bool decisive)
+{
+    switch (code) {
+    case DMSG_E_INTERNAL:
+        return DMSG_FAILURE;
+    case DMSG_E_DNS_TEMPORARY:
+    case DMSG_E_DNS_BOGUS:
+        return DMSG_WAIT_FOR_DNS;
+    case DMSG_E_CERTIFICATE:
+        /* Perhaps "not yet valid", by a clock that is not set yet. */
+        if (decisive && !dmsg_context_synchronised(receiver->config->context))
+            return DMSG_WAIT_FOR_DNS;
+        return decisive ? DMSG_FINAL : DMSG_WAIT_FOR_TTL;
+    case DMSG_E_DNS_INSECURE:
+    case DMSG_E_NO_IDENTITY:
+        return decisive ? DMSG_FINAL : DMSG_WAIT_FOR_TTL;
+    default:
+        /* v1 names its key by a hash of it, which another answer of DNS cannot change. poc names
+           none, and the sender may have a new one. */
+        return decisive || message->format == DMSG_FORMAT_V1 ? DMSG_FINAL : DMSG_WAIT_FOR_TTL;
+    }
+}
+
+/* ------------------------------------------------------------------------------- reading */
+
+/* The batch is not acknowledged: the broker sends it again on the next connection. */
+static void give_up_batch(struct dmsg_receiver *receiver, const struct dmsg_error *why)
+{
+    struct dmsg_error named;
+    dmsg_fail(
+        &named, why->code, "messages could not be stored and are not acknowledged: %s", why->text);
+    receiver->holding = true;
+    dmsg_connection_lost(receiver, &named);
+}
+
+static int read_batch(struct dmsg_receiver *receiver, short revents, struct dmsg_error *error)
+{
+    struct dmsg_mqtt *mqtt = receiver->config->mqtt;
+    struct dmsg_error why;
+    uint64_t limit = receiver->config->count_limit;
+    if (limit != 0)
+        dmsg_mqtt_limit_batch(mqtt, limit - receiver->delivered);
+    int count = dmsg_mqtt_read(mqtt, revents, &why);
+    if (count > 0) {
+        receiver->backlog = true;
+        int code = dmsg_intake(receiver, (size_t)count, &why);
+        if (code < 0) {
+            give_up_batch(receiver, &why);
+            return 0;
+        }
+    }
+    if (count >= 0 && dmsg_mqtt_acknowledge(mqtt, &why) < 0)
+        count = DMSG_E_BROKER;
+    if (count >= 0)
+        return 0;
+    if (dmsg_mqtt_taken_over(mqtt))
+        return dmsg_fail(error, DMSG_E_BROKER, "%s", why.text);
+    dmsg_connection_lost(receiver, &why);
+    return 0;
+}
+/* ------------------------------------------------------------------------------- the loop */
+
+static int64_t until(int64_t at, int64_t now, int64_t most)
+{
+    int64_t left = at - now;
+    return left < 0 ? 0 : left < most ? left : most;
+}
+
+static int64_t step_discovery(struct dmsg_receiver *receiver)
+{
+    struct dmsg_error why;
+    int left = dmsg_discovery_step(receiver->config->discovery, &why);
+    if (left < 0 && left != receiver->discovery_code)
+        dmsg_log_text(receiver->config->log, DMSG_LOG_ERROR, "the resolver: %s", why.text);
+    receiver->discovery_code = left < 0 ? left : 0;
+    return left < 0 ? DMSG_ASK_FIRST : left;
+}
+
+static void purge(struct dmsg_receiver *receiver, int64_t now)
+{
+    struct dmsg_error why;
+    if (now < receiver->purge_at)
+        return;
+    receiver->purge_at = now + PURGE_PAUSE;
+    if (dmsg_store_purge(receiver->config->store, &why) < 0)
+        dmsg_log_text(receiver->config->log, DMSG_LOG_ERROR, "forgetting old ids: %s", why.text);
+}
+
+/* Other work comes before reading more, but the connection must be kept alive. */
+static bool may_read(const struct dmsg_receiver *receiver, bool busy, int64_t now)
+{
+    if (receiver->holding || dmsg_mqtt_fd(receiver->config->mqtt) < 0)
+        return false;
+    bool urgent = receiver->config->count_limit == 0 && now - receiver->read_at >= READ_PAUSE;
+    return !busy || urgent;
+}
+
+static int64_t time_to_wait(const struct dmsg_receiver *receiver, bool reads, int64_t most)
+{
+    int64_t now = dmsg_clock_ms();
+    most = until(receiver->purge_at, now, most);
+    if (receiver->stop_at != 0)
+        most = until(receiver->stop_at, now, most);
+    if (reads)
+        most = until(now + dmsg_mqtt_timeout(receiver->config->mqtt), now, most);
+    else
+        most = until(receiver->reconnect_at, now, most);
+    most = dmsg_waiters_due(&receiver->waiters, now, most);
+    most = dmsg_refusals_due(&receiver->delays, now, most);
+    return dmsg_refusals_due(&receiver->refusals, now, most);
+}
+
+/* Sleeps until something happens; what poll said of the broker's connection. */
+static short sleep_and_poll(struct dmsg_receiver *receiver, bool reads, int64_t timeout)
+{
+    const struct dmsg_receive_config *config = receiver->config;
+    struct pollfd fds[] = {
+        {.fd = reads ? dmsg_mqtt_fd(config->mqtt) : -1, .events = dmsg_mqtt_events(config->mqtt)},
+        {.fd = dmsg_discovery_fd(config->discovery), .events = POLLIN},
+        {.fd = config->wake_fd, .events = POLLIN},
+    };
+    return poll(fds, 3, (int)timeout) > 0 ? fds[0].revents : 0;
+}
+
+static int turn(struct dmsg_receiver *receiver, struct dmsg_error *error)
+{
+    int64_t now = dmsg_clock_ms();
+    int64_t most = step_discovery(receiver);
+    bool busy = dmsg_wake(receiver);
+    int code = dmsg_deliver(receiver, error);
+    if (code < 0 || dmsg_deliver_is_enough(receiver))
+        return code;
+    busy |= receiver->backlog;
+    purge(receiver, now);
+    dmsg_refusals_flush(&receiver->refusals, now, false);
+    dmsg_refusals_flush(&receiver->delays, now, false);
+    dmsg_connection_keep(receiver);
+    bool reads = may_read(receiver, busy, now);
+    int64_t timeout = busy ? 0 : time_to_wait(receiver, reads, until(now + most, now, TURN_MOST));
+    short revents = sleep_and_poll(receiver, reads, timeout);
+    if (!reads)
+        return 0;
+    receiver->read_at = dmsg_clock_ms();
+    return read_batch(receiver, revents, error);
+}
+
+static int run(struct dmsg_receiver *receiver, struct dmsg_error *error)
+{
+    const struct dmsg_receive_config *config = receiver->config;
+    for (;;) {
+        if (dmsg_deliver_is_enough(receiver))
+            return 0;
+        if (config->stop != NULL && config->stop(config->user))
+            return 0;
+        if (receiver->stop_at != 0 && dmsg_clock_ms() >= receiver->stop_at)
+            return dmsg_fail(error, DMSG_E_TIMEOUT, "%d seconds are over", config->timeout);
+        int code = turn(receiver, error);
+        if (code < 0)
+            return code;
+    }
+}
+
+/* ---------------------------------------------------------------------------- start and end */
+
+static void end(struct dmsg_receiver *receiver)
+{
+    int64_t now = dmsg_clock_ms();
+    dmsg_wake_end(receiver);
+    dmsg_refusals_flush(&receiver->refusals, now, true);
+    dmsg_refusals_flush(&receiver->delays, now, true);
+    for (size_t i = 0; i < DMSG_OPEN_CHUNK; i++)
+        dmsg_message_done(&receiver->items[i].message);
+    dmsg_message_done(&receiver->woken);
+    dmsg_buffer_done(&receiver->topic);
+    dmsg_opener_free(&receiver->opener);
+    free(receiver);
+}
+
+int dmsg_receive(const struct dmsg_receive_config *config, struct dmsg_error *error)
+{
+    struct dmsg_receiver *receiver = calloc(1, sizeof *receiver);
+    if (receiver == NULL)
+        return dmsg_fail_memory(error);
+    receiver->config = config;
+    receiver->policy = *config->policy;
+    receiver->policy.sent_v1 = NULL;
+    receiver->refusals = (struct dmsg_refusals){.log = config->log, .what = "refused"};
+    receiver->delays = (struct dmsg_refusals){.log = config->log, .what = "waiting"};
+    receiver->pause = (struct dmsg_pause){.first = RECONNECT_FIRST, .most = RECONNECT_MOST};
+    if (config->timeout > 0)
+        receiver->stop_at = dmsg_clock_ms() + (int64_t)config->timeout * 1000;
+    dmsg_waiters_init(&receiver->waiters);
+    int code = dmsg_opener_new(
+        &receiver->opener, config->context, config->identity, &receiver->policy, error);
+    if (code == 0)
+        code = dmsg_wake_load(receiver, error);
+    if (code == 0)
+        code = run(receiver, error);
+    end(receiver);
+    return code;
+}

@@ -1,0 +1,100 @@
+/*
+ * What a store has to bring along: one table of operations, one file. The rules that every store
+ * obeys (transactions that failed, budgets, what may be purged) are in store.c, so that a backend
+ * only keeps and counts.
+ *
+ * A backend's struct begins with a struct dmsg_store. Every operation may be called within a
+ * transaction and, apart from `purge`, is called only there when it changes something; store.c
+ * opens one where the caller has not. An operation that returns a negative code may have changed
+ * half of what it was to change: the transaction is then rolled back.
+ */
+#ifndef DANEMSG_STORE_BACKEND_H
+#define DANEMSG_STORE_BACKEND_H
+
+#include "danemsg/store.h"
+
+/* What waits at the same expense: messages and their octets (content and topic). */
+struct dmsg_store_usage {
+    size_t messages;
+    size_t octets;
+};
+
+/* What is known of a sender from accepted messages. */
+struct dmsg_store_sender {
+    bool verified; /* at least one message was accepted */
+    bool sent_v1;
+    int64_t purged_until; /* ids with an exp before this may be forgotten; at least the store's */
+};
+
+/* What decides how long a message waits. */
+struct dmsg_store_deadline {
+    enum dmsg_format format;
+    bool trusted;
+    int64_t issued_at, expires_at, received_at;
+};
+
+/* A message on its way into the store. */
+struct dmsg_store_entry {
+    const struct dmsg_message *message;
+    struct dmsg_span topic;
+    int64_t received_at;
+    int64_t until;         /* accepted: when its id stops being of use (exp; poc: after 30 days) */
+    bool trusted;          /* waiting: whose budget it is on */
+    struct dmsg_span zone; /* waiting: what strangers are counted by */
+};
+
+struct dmsg_store_operations {
+    void (*close)(struct dmsg_store *store);
+
+    int (*begin)(struct dmsg_store *store, struct dmsg_error *error);
+    int (*commit)(struct dmsg_store *store, struct dmsg_error *error);
+    void (*rollback)(struct dmsg_store *store);
+
+    /* Facts of a sender; all zero for one that is not known. */
+    int (*sender)(struct dmsg_store *store, const struct dmsg_name *name,
+        struct dmsg_store_sender *out, struct dmsg_error *error);
+    /* Remembers (recipient, sender, id) until entry->until: 1 when it is new, 0 when it is there.
+     */
+    int (*remember)(
+        struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+    /* Keeps the payload for delivery, and the facts of the sender. */
+    int (*keep)(
+        struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+    int (*next)(
+        struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error);
+    int (*delivered)(struct dmsg_store *store, int64_t row, struct dmsg_error *error);
+
+    /* Does a message of this sender with this id and JWS wait already? 1 or 0. */
+    int (*waits)(
+        struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+    /* Keeps the JWS of one that does not wait yet. */
+    int (*wait)(
+        struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+    /* What waits: of trusted senders, or of all strangers, or of a zone's strangers. */
+    int (*usage)(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
+        struct dmsg_store_usage *out, struct dmsg_error *error);
+    int (*waiting)(struct dmsg_store *store, const struct dmsg_name *sender, int64_t after,
+        struct dmsg_record *out, struct dmsg_error *error);
+    int (*waiting_last)(struct dmsg_store *store, int64_t *row, struct dmsg_error *error);
+    int (*waited)(struct dmsg_store *store, int64_t row, struct dmsg_error *error);
+    /* 1, or 0 when no such row waits. */
+    int (*deadline)(struct dmsg_store *store, int64_t row, struct dmsg_store_deadline *out,
+        struct dmsg_error *error);
+
+    /* The newest iat of an accepted v1 message (0: none), and the store's purged_until. */
+    int (*times)(struct dmsg_store *store, int64_t *newest_issued, int64_t *purged_until,
+        struct dmsg_error *error);
+    /* In a transaction of its own: forgets v1 ids with until < limit and poc ids with
+       until <= now, and stores limit as purged_until. */
+    int (*purge)(struct dmsg_store *store, int64_t limit, int64_t now, struct dmsg_error *error);
+};
+
+struct dmsg_store {
+    const struct dmsg_store_operations *operations;
+    const struct dmsg_context *context;
+    struct dmsg_name recipient;
+    bool in_transaction;
+    bool broken; /* an operation failed half way: this transaction can only be rolled back */
+};
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * The memory store's inside: senders with the ids that they used (memory_ids.c), messages that are
+ * kept or wait (memory_records.c), and the operations with their undoing (memory.c).
+ */
+#ifndef DANEMSG_STORE_MEMORY_H
+#define DANEMSG_STORE_MEMORY_H
+
+#include "store/backend.h"
+
+/* Ids remembered at all, about 40 MiB with what keeps them in order; checked between
+   transactions, so that one batch may be over it. */
+#define DMSG_MEMORY_IDS_MAX 262144
+/* A sender with more than this part of them pays for the room that is missing, alone. */
+#define DMSG_MEMORY_IDS_SHARE 8
+/* Senders remembered although nothing of theirs is here: that they were verified, sent v1. */
+#define DMSG_MEMORY_SENDERS_MAX 65536
+/* Payloads that are not delivered yet: some batches' worth. */
+#define DMSG_MEMORY_KEPT_OCTETS (64 * 1024 * 1024)
+
+struct dmsg_memory_id {
+    struct dmsg_memory_id *previous, *next; /* of the same sender */
+    int64_t until;
+    enum dmsg_format format;
+    char id[DMSG_MESSAGE_ID_SIZE];
+};
+
+/* What strangers of one zone wait at the expense of. */
+struct dmsg_memory_zone {
+    struct dmsg_store_usage usage;
+    size_t records; /* that point here, also those that were taken in an open transaction */
+    char text[DMSG_NAME_TEXT];
+};
+
+/* A message that is kept or waits. */
+struct dmsg_memory_record {
+    struct dmsg_memory_record *previous, *next;               /* in its list, by row */
+    struct dmsg_memory_record *sender_previous, *sender_next; /* waiting: of its sender, by row */
+    struct dmsg_memory_sender *sender;
+    struct dmsg_memory_zone *zone; /* of a waiting stranger */
+    bool waiting;
+    int64_t row;
+    enum dmsg_format format;
+    char id[DMSG_MESSAGE_ID_SIZE];
+    char kid[DMSG_KEY_ID_SIZE];
+    int64_t issued_at, expires_at, received_at;
+    char content_type[DMSG_CONTENT_TYPE_MAX + 1];
+    size_t topic_size, content_size;
+    uint8_t octets[]; /* topic, then content */
+};
+
+struct dmsg_memory_list {
+    struct dmsg_memory_record *first, *last;
+};
+
+struct dmsg_memory_sender {
+    struct dmsg_name name;
+    struct dmsg_memory_sender *previous, *next;
+    struct dmsg_memory_sender *next_touched; /* in this transaction; only while touched */
+    bool touched;
+    bool verified, sent_v1;
+    int64_t purged_until; /* besides the store's own */
+    struct dmsg_memory_id *first_id;
+    size_t id_count;
+    void *id_tree;      /* tsearch(3) by id */
+    void *waiting_tree; /* tsearch(3) by id and content */
+    struct dmsg_memory_list waiting;
+    struct dmsg_memory_record *cursor; /* where the last walk over these stopped */
+};
+
+struct dmsg_memory_senders {
+    void *tree; /* tsearch(3) by name */
+    struct dmsg_memory_sender *first, *last, *touched;
+    size_t count;
+    size_t id_count;
+    int64_t purged_until;
+    int64_t newest_issued;
+};
+
+/* The sender of that name, or NULL. */
+struct dmsg_memory_sender *dmsg_memory_sender_find(
+    const struct dmsg_memory_senders *senders, const struct dmsg_name *name);
+/* The same, made if there is none; NULL only without memory. Marks it as touched. */
+struct dmsg_memory_sender *dmsg_memory_sender_touch(
+    struct dmsg_memory_senders *senders, const struct dmsg_name *name);
+/* At a transaction's end: drops touched senders that nothing is known of. */
+void dmsg_memory_senders_settle(struct dmsg_memory_senders *senders);
+void dmsg_memory_senders_free(struct dmsg_memory_senders *senders);
+
+bool dmsg_memory_id_known(const struct dmsg_memory_sender *sender, const char *id);
+/* The new id, NULL without memory. */
+struct dmsg_memory_id *dmsg_memory_id_add(struct dmsg_memory_senders *senders,
+    struct dmsg_memory_sender *sender, const char *id, int64_t until, enum dmsg_format format);
+void dmsg_memory_id_remove(struct dmsg_memory_senders *senders, struct dmsg_memory_sender *sender,
+    struct dmsg_memory_id *id);
+
+/* As the operation `purge`. */
+void dmsg_memory_ids_purge(struct dmsg_memory_senders *senders, int64_t limit, int64_t now);
+/* Makes room for ids and senders when there are too many. Between transactions only. */
+int dmsg_memory_ids_shrink(
+    struct dmsg_memory_senders *senders, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+struct dmsg_memory_records {
+    struct dmsg_memory_list kept, waiting;
+    struct dmsg_memory_record *cursor; /* where the last walk over all that waits stopped */
+    struct dmsg_memory_record *shown;  /* the waiting one that was given out last */
+    size_t kept_octets;
+    struct dmsg_store_usage trusted, strangers;
+    void *zone_tree; /* tsearch(3) by text */
+    int64_t last_row;
+};
+
+/* A record in no list yet; NULL without memory. Waiting: with the JWS; else with the payload. */
+struct dmsg_memory_record *dmsg_memory_record_new(struct dmsg_memory_records *records,
+    struct dmsg_memory_sender *sender, const struct dmsg_store_entry *entry, bool waiting);
+/* Of one that is in no list any more. */
+void dmsg_memory_record_free(
+    struct dmsg_memory_records *records, struct dmsg_memory_record *record);
+void dmsg_memory_record_show(const struct dmsg_memory_record *record, struct dmsg_record *out);
+
+/* Puts it at its list's end; put again after a take, undone in the reverse order, where it was. */
+void dmsg_memory_record_put(struct dmsg_memory_records *records, struct dmsg_memory_record *record);
+void dmsg_memory_record_take(
+    struct dmsg_memory_records *records, struct dmsg_memory_record *record);
+
+struct dmsg_memory_record *dmsg_memory_kept_after(
+    const struct dmsg_memory_records *records, int64_t after);
+struct dmsg_memory_record *dmsg_memory_kept_find(
+    const struct dmsg_memory_records *records, int64_t row);
+struct dmsg_memory_record *dmsg_memory_waiting_after(
+    struct dmsg_memory_records *records, struct dmsg_memory_sender *only, int64_t after);
+struct dmsg_memory_record *dmsg_memory_waiting_find(
+    const struct dmsg_memory_records *records, int64_t row);
+bool dmsg_memory_waiting_same(
+    const struct dmsg_memory_sender *sender, const char *id, struct dmsg_span content);
+struct dmsg_store_usage dmsg_memory_zone_usage(
+    const struct dmsg_memory_records *records, struct dmsg_span zone);
+void dmsg_memory_records_free(struct dmsg_memory_records *records);
+
+#endif

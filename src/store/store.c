@@ -1,0 +1,283 @@
+#include "base/fail.h"
+#include "store/backend.h"
+
+/* A clock that was set forward can forge at most this much of the time that lets ids be forgotten
+   (doc/PROTOCOL.md, "The receiver's decision"). */
+#define PURGE_AHEAD 86400
+
+/* Budgets of unverified messages, step 7. Strangers have each zone's own, and all zones together
+   this, so that many zones do not fill the disk either. */
+static const struct dmsg_store_usage zone_budget = {DMSG_STRANGER_MESSAGES, DMSG_STRANGER_OCTETS};
+static const struct dmsg_store_usage strangers_budget = {
+    DMSG_STRANGERS_MESSAGES, DMSG_STRANGERS_OCTETS};
+static const struct dmsg_store_usage trusted_budget = {DMSG_TRUSTED_MESSAGES, DMSG_TRUSTED_OCTETS};
+
+void dmsg_store_close(struct dmsg_store **store)
+{
+    if (store == NULL || *store == NULL)
+        return;
+    if ((*store)->in_transaction)
+        dmsg_store_rollback(*store);
+    (*store)->operations->close(*store);
+    *store = NULL;
+}
+
+/* ---------------------------------------------------------------------------- transactions */
+
+int dmsg_store_begin(struct dmsg_store *store, struct dmsg_error *error)
+{
+    if (store->in_transaction)
+        return dmsg_fail(error, DMSG_E_USAGE, "a transaction of the store is open already");
+    int code = store->operations->begin(store, error);
+    if (code < 0)
+        return code;
+    store->in_transaction = true;
+    store->broken = false;
+    return 0;
+}
+
+void dmsg_store_rollback(struct dmsg_store *store)
+{
+    if (!store->in_transaction)
+        return;
+    store->operations->rollback(store);
+    store->in_transaction = false;
+}
+
+int dmsg_store_commit(struct dmsg_store *store, struct dmsg_error *error)
+{
+    if (!store->in_transaction)
+        return dmsg_fail(error, DMSG_E_USAGE, "no transaction of the store is open");
+    if (store->broken) {
+        dmsg_store_rollback(store);
+        return dmsg_fail(error, DMSG_E_INTERNAL,
+            "the store's transaction was rolled back, since a part of it failed");
+    }
+    int code = store->operations->commit(store, error);
+    if (code < 0)
+        store->operations->rollback(store);
+    store->in_transaction = false;
+    return code;
+}
+
+/* A judgement about one message; all else means that the store itself is in trouble. */
+static bool is_judgement(int code)
+{
+    return code == DMSG_E_REPLAY || code == DMSG_E_TIME || code == DMSG_E_QUOTA ||
+           code == DMSG_E_USAGE;
+}
+
+/* What one change runs in: the caller's transaction, or one of its own. */
+struct change {
+    struct dmsg_store *store;
+    bool own;
+};
+
+static int change_begin(struct change *change, struct dmsg_store *store, struct dmsg_error *error)
+{
+    *change = (struct change){store, !store->in_transaction};
+    return change->own ? dmsg_store_begin(store, error) : 0;
+}
+
+static int change_end(struct change *change, int code, struct dmsg_error *error)
+{
+    if (code < 0 && !is_judgement(code))
+        change->store->broken = true;
+    if (!change->own)
+        return code;
+    if (code < 0) {
+        dmsg_store_rollback(change->store);
+        return code;
+    }
+    int committed = dmsg_store_commit(change->store, error);
+    return committed < 0 ? committed : code;
+}
+
+/* ------------------------------------------------------------------------------ acceptance */
+
+static int accept_new(
+    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
+{
+    const struct dmsg_message *message = entry->message;
+    struct dmsg_store_sender sender = {0};
+    int code = store->operations->sender(store, &message->sender, &sender, error);
+    if (code < 0)
+        return code;
+    if (message->format == DMSG_FORMAT_V1 && message->expires_at < sender.purged_until)
+        return dmsg_fail(error, DMSG_E_TIME,
+            "it expires before the time up to which ids were forgotten, so that a replay could not "
+            "be told");
+    code = store->operations->remember(store, entry, error);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return dmsg_fail(error, DMSG_E_REPLAY, "a message with this id was accepted before");
+    return store->operations->keep(store, entry, error);
+}
+
+int dmsg_store_accept(struct dmsg_store *store, const struct dmsg_message *message,
+    struct dmsg_span topic, struct dmsg_error *error)
+{
+    struct change change;
+    if (!message->verified)
+        return dmsg_fail(error, DMSG_E_USAGE, "only a verified message can be accepted");
+    struct dmsg_store_entry entry = {
+        .message = message, .topic = topic, .received_at = dmsg_context_now(store->context)};
+    entry.until = message->format == DMSG_FORMAT_V1 ? message->expires_at
+                                                    : entry.received_at + DMSG_POC_REMEMBER;
+    int code = change_begin(&change, store, error);
+    if (code < 0)
+        return code;
+    return change_end(&change, accept_new(store, &entry, error), error);
+}
+
+int dmsg_store_next(
+    struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
+{
+    return store->operations->next(store, after, out, error);
+}
+
+int dmsg_store_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
+{
+    struct change change;
+    int code = change_begin(&change, store, error);
+    if (code < 0)
+        return code;
+    return change_end(&change, store->operations->delivered(store, row, error), error);
+}
+
+bool dmsg_store_sent_v1(struct dmsg_store *store, const struct dmsg_name *sender)
+{
+    struct dmsg_store_sender facts = {0};
+    /* A store in trouble must not open the door to what cannot be told from a replay. */
+    return store->operations->sender(store, sender, &facts, NULL) < 0 || facts.sent_v1;
+}
+
+bool dmsg_store_verified_before(struct dmsg_store *store, const struct dmsg_name *sender)
+{
+    struct dmsg_store_sender facts = {0};
+    return store->operations->sender(store, sender, &facts, NULL) == 0 && facts.verified;
+}
+
+/* --------------------------------------------------------------------------------- waiting */
+
+/* The last two labels: a wildcard of DNS covers any number of labels below its zone, so that a
+   parent of one label less would not hold it. */
+static struct dmsg_span zone_of(const struct dmsg_name *name)
+{
+    size_t dots = 0;
+    size_t start = name->size;
+    while (start > 0 && !(name->text[start - 1] == '.' && ++dots == 2))
+        start--;
+    return (struct dmsg_span){(const uint8_t *)name->text + start, name->size - start};
+}
+
+static int check_budget(struct dmsg_store *store, const struct dmsg_store_entry *entry,
+    const struct dmsg_span *zone, const struct dmsg_store_usage *budget, const char *whose,
+    struct dmsg_error *error)
+{
+    struct dmsg_store_usage used = {0};
+    int code = store->operations->usage(store, entry->trusted, zone, &used, error);
+    if (code < 0)
+        return code;
+    size_t octets = entry->message->jws.size + entry->topic.size;
+    if (used.messages >= budget->messages)
+        return dmsg_fail(
+            error, DMSG_E_QUOTA, "%s: %zu messages wait for DNS already", whose, used.messages);
+    if (octets > budget->octets || used.octets > budget->octets - octets)
+        return dmsg_fail(error, DMSG_E_QUOTA, "%s: the %zu octets that wait for DNS leave no room",
+            whose, used.octets);
+    return 0;
+}
+
+static int wait_new(
+    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
+{
+    int code = store->operations->waits(store, entry, error);
+    if (code != 0)
+        return code < 0 ? code : 0;
+    if (entry->trusted) {
+        code = check_budget(store, entry, NULL, &trusted_budget, "budget of known senders", error);
+    } else {
+        code = check_budget(
+            store, entry, &entry->zone, &zone_budget, "budget of the sender's zone", error);
+        if (code == 0)
+            code =
+                check_budget(store, entry, NULL, &strangers_budget, "budget of strangers", error);
+    }
+    return code < 0 ? code : store->operations->wait(store, entry, error);
+}
+
+int dmsg_store_wait(struct dmsg_store *store, const struct dmsg_message *message,
+    struct dmsg_span topic, bool trusted, struct dmsg_error *error)
+{
+    struct change change;
+    struct dmsg_store_entry entry = {.message = message,
+        .topic = topic,
+        .received_at = dmsg_context_now(store->context),
+        .trusted = trusted,
+        .zone = zone_of(&message->sender)};
+    int code = change_begin(&change, store, error);
+    if (code < 0)
+        return code;
+    return change_end(&change, wait_new(store, &entry, error), error);
+}
+
+int dmsg_store_waiting(struct dmsg_store *store, const struct dmsg_name *sender, int64_t after,
+    struct dmsg_record *out, struct dmsg_error *error)
+{
+    return store->operations->waiting(store, sender, after, out, error);
+}
+
+int dmsg_store_waiting_last(struct dmsg_store *store, int64_t *row, struct dmsg_error *error)
+{
+    return store->operations->waiting_last(store, row, error);
+}
+
+int dmsg_store_waited(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
+{
+    struct change change;
+    int code = change_begin(&change, store, error);
+    if (code < 0)
+        return code;
+    return change_end(&change, store->operations->waited(store, row, error), error);
+}
+
+int dmsg_store_waiting_until(
+    struct dmsg_store *store, int64_t row, int64_t *until, struct dmsg_error *error)
+{
+    struct dmsg_store_deadline facts = {0};
+    int code = store->operations->deadline(store, row, &facts, error);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return dmsg_fail(error, DMSG_E_USAGE, "no message with this row is waiting");
+    /* A message that came before it was written came while our clock was not set yet. */
+    int64_t arrival = facts.received_at > facts.issued_at ? facts.received_at : facts.issued_at;
+    int64_t limit =
+        facts.format == DMSG_FORMAT_V1 ? facts.expires_at : facts.received_at + DMSG_POC_WAIT;
+    if (!facts.trusted && arrival + DMSG_STRANGER_WAIT < limit)
+        limit = arrival + DMSG_STRANGER_WAIT;
+    *until = limit;
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------- purge */
+
+int dmsg_store_purge(struct dmsg_store *store, struct dmsg_error *error)
+{
+    int64_t newest_issued = 0;
+    int64_t purged_until = 0;
+    if (store->in_transaction)
+        return dmsg_fail(error, DMSG_E_USAGE, "the store is purged outside of transactions");
+    int code = store->operations->times(store, &newest_issued, &purged_until, error);
+    if (code < 0)
+        return code;
+    int64_t now = dmsg_context_now(store->context);
+    int64_t limit = newest_issued + PURGE_AHEAD;
+    if (limit > now)
+        limit = now;
+    if (newest_issued == 0 || limit < purged_until)
+        limit = purged_until;
+    return store->operations->purge(store, limit, now, error);
+}

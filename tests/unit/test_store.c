@@ -1,0 +1,625 @@
+/* store: transactions, replay, forgetting of ids, budgets, waiting and delivery; for the memory
+   store, through the interface that every store has. */
+#include "danemsg/store.h"
+#include "store/memory.h"
+#include "test.h"
+
+#include <stdlib.h>
+
+#define DAY 86400
+#define START 1700000000
+
+static int64_t fake_now;
+
+static int64_t read_clock(void *user)
+{
+    (void)user;
+    return fake_now;
+}
+
+static const struct dmsg_context context = {.now = read_clock};
+
+static struct dmsg_name name_of(const char *text)
+{
+    struct dmsg_name name = {0};
+    if (dmsg_name_parse(&name, dmsg_span_text(text), NULL) < 0)
+        abort();
+    return name;
+}
+
+static struct dmsg_store *open_store(void)
+{
+    struct dmsg_store *store = NULL;
+    struct dmsg_name me = name_of("bob.example");
+    fake_now = START;
+    if (dmsg_store_open_memory(&store, &context, &me, NULL) < 0)
+        abort();
+    return store;
+}
+
+/* A verified v1 message: iat now, exp in a week. */
+static struct dmsg_message message_of(const char *sender, const char *id, const char *content)
+{
+    struct dmsg_message message = {.format = DMSG_FORMAT_V1,
+        .sender = name_of(sender),
+        .kid = "kid",
+        .issued_at = fake_now,
+        .expires_at = fake_now + 7 * DAY,
+        .content_type = "text/plain",
+        .verified = true};
+    snprintf(message.id, sizeof message.id, "%s", id);
+    dmsg_buffer_put_text(&message.payload, content);
+    dmsg_buffer_put_text(&message.jws, content);
+    return message;
+}
+
+static struct dmsg_message poc_message_of(const char *sender, const char *id, const char *content)
+{
+    struct dmsg_message message = message_of(sender, id, content);
+    message.format = DMSG_FORMAT_POC;
+    message.issued_at = message.expires_at = 0;
+    message.kid[0] = message.content_type[0] = '\0';
+    return message;
+}
+
+static void done(struct dmsg_message *message)
+{
+    dmsg_buffer_done(&message->payload);
+    dmsg_buffer_done(&message->jws);
+}
+
+static int accept_one(struct dmsg_store *store, struct dmsg_message message)
+{
+    struct dmsg_error error = {0};
+    int code = dmsg_store_accept(store, &message, dmsg_span_text("topic"), &error);
+    CHECK(code >= 0 || (error.code == code && error.text[0] != '\0'));
+    done(&message);
+    return code;
+}
+
+static int wait_one(struct dmsg_store *store, struct dmsg_message message, bool trusted)
+{
+    int code = dmsg_store_wait(store, &message, dmsg_span_text("topic"), trusted, NULL);
+    done(&message);
+    return code;
+}
+
+static size_t count_kept(struct dmsg_store *store)
+{
+    struct dmsg_record record;
+    size_t count = 0;
+    for (int64_t row = 0; dmsg_store_next(store, row, &record, NULL) == 1; row = record.row)
+        count++;
+    return count;
+}
+
+static size_t count_waiting(struct dmsg_store *store, const char *sender)
+{
+    struct dmsg_name name = sender != NULL ? name_of(sender) : (struct dmsg_name){0};
+    struct dmsg_record record;
+    size_t count = 0;
+    for (int64_t row = 0;
+         dmsg_store_waiting(store, sender != NULL ? &name : NULL, row, &record, NULL) == 1;
+         row = record.row)
+        count++;
+    return count;
+}
+
+/* ---------------------------------------------------------------------------- transactions */
+
+static void commit_keeps_and_rollback_forgets(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_name alice = name_of("alice.example");
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(wait_one(store, message_of("carol.example", "two", "2"), false) == 0);
+    CHECK(count_kept(store) == 1 && count_waiting(store, NULL) == 1);
+    CHECK(dmsg_store_verified_before(store, &alice));
+    dmsg_store_rollback(store);
+    CHECK(count_kept(store) == 0 && count_waiting(store, NULL) == 0);
+    CHECK(!dmsg_store_verified_before(store, &alice) && !dmsg_store_sent_v1(store, &alice));
+
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(wait_one(store, message_of("carol.example", "two", "2"), false) == 0);
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    CHECK(count_kept(store) == 1 && count_waiting(store, NULL) == 1);
+    CHECK(dmsg_store_verified_before(store, &alice) && dmsg_store_sent_v1(store, &alice));
+    dmsg_store_rollback(store);
+    CHECK(count_kept(store) == 1);
+    dmsg_store_close(&store);
+    CHECK(store == NULL);
+}
+
+static void rollback_puts_back_what_was_taken(void)
+{
+    struct dmsg_store *store = open_store();
+    const char *const ids[] = {"a", "b", "c", "d"};
+    struct dmsg_record record;
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(wait_one(store, message_of("x.carol.example", ids[i], ids[i]), false) == 0);
+        CHECK(accept_one(store, message_of("alice.example", ids[i], ids[i])) == 0);
+    }
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    for (int i = 0; i < 4; i++) { /* all of them, the neighbours too */
+        REQUIRE(dmsg_store_waiting(store, NULL, 0, &record, NULL) == 1);
+        CHECK(dmsg_store_waited(store, record.row, NULL) == 0);
+        CHECK(dmsg_store_waited(store, record.row, NULL) == DMSG_E_USAGE);
+        REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+        CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    }
+    CHECK(wait_one(store, message_of("y.carol.example", "e", "e"), false) == 0);
+    CHECK(count_waiting(store, NULL) == 1 && count_kept(store) == 0);
+    dmsg_store_rollback(store);
+    CHECK(count_waiting(store, "x.carol.example") == 4);
+    CHECK(count_waiting(store, "y.carol.example") == 0);
+    int64_t row = 0;
+    for (size_t i = 0; i < 4; i++, row = record.row) {
+        REQUIRE(dmsg_store_waiting(store, NULL, row, &record, NULL) == 1);
+        CHECK_ROW(strcmp(record.id, ids[i]) == 0, "waiting %zu", i);
+    }
+    row = 0;
+    for (size_t i = 0; i < 4; i++, row = record.row) {
+        REQUIRE(dmsg_store_next(store, row, &record, NULL) == 1);
+        CHECK_ROW(strcmp(record.id, ids[i]) == 0, "kept %zu", i);
+    }
+    CHECK(wait_one(store, message_of("x.carol.example", "b", "b"), false) == 0);
+    CHECK(count_waiting(store, NULL) == 4);
+    dmsg_store_close(&store);
+}
+
+static void transactions_do_not_nest(void)
+{
+    struct dmsg_store *store = open_store();
+    CHECK(dmsg_store_commit(store, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_begin(store, NULL) == 0);
+    CHECK(dmsg_store_begin(store, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_purge(store, NULL) == DMSG_E_USAGE);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    dmsg_store_close(&store); /* rolls back */
+    CHECK(store == NULL);
+    dmsg_store_close(&store);
+}
+
+/* A judgement leaves the transaction usable, trouble of the store does not. */
+static void judgements_leave_the_transaction_usable(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_message unverified = message_of("alice.example", "two", "2");
+    unverified.verified = false;
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == DMSG_E_REPLAY);
+    CHECK(accept_one(store, unverified) == DMSG_E_USAGE);
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    CHECK(count_kept(store) == 1);
+    dmsg_store_close(&store);
+}
+
+static void trouble_breaks_the_transaction(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_message large = message_of("alice.example", "large", "");
+    REQUIRE(dmsg_buffer_reserve(&large.payload, DMSG_MEMORY_KEPT_OCTETS / 2) != NULL);
+    memset(large.payload.data, 'x', DMSG_MEMORY_KEPT_OCTETS / 2);
+    large.payload.size = DMSG_MEMORY_KEPT_OCTETS / 2;
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(dmsg_store_accept(store, &large, dmsg_span_text(""), NULL) == 0);
+    large.id[0] = 'L';
+    CHECK(dmsg_store_accept(store, &large, dmsg_span_text("t"), NULL) == DMSG_E_INTERNAL);
+    CHECK(dmsg_store_commit(store, NULL) == DMSG_E_INTERNAL);
+    CHECK(count_kept(store) == 0);
+    CHECK(dmsg_store_accept(store, &large, dmsg_span_text("t"), NULL) == 0);
+    CHECK(count_kept(store) == 1);
+    done(&large);
+    dmsg_store_close(&store);
+}
+
+/* ------------------------------------------------------------------------ replay, forgetting */
+
+static void replay_is_by_sender_and_id(void)
+{
+    static const struct {
+        const char *sender, *id;
+        int code;
+    } rows[] = {
+        {"alice.example", "one", 0},
+        {"alice.example", "one", DMSG_E_REPLAY},
+        {"alice.example", "onE", 0},
+        {"carol.example", "one", 0},
+        {"carol.example", "one", DMSG_E_REPLAY},
+        {"alice.example", "one", DMSG_E_REPLAY},
+    };
+    struct dmsg_store *store = open_store();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        CHECK_ROW(accept_one(store, message_of(rows[i].sender, rows[i].id, "text")) == rows[i].code,
+            "row %zu", i);
+    CHECK(count_kept(store) == 3);
+    dmsg_store_close(&store);
+}
+
+/* The clock is set back and forth; nothing that was accepted is accepted again. */
+static void ids_are_forgotten_only_when_their_exp_has_passed(void)
+{
+    static const struct {
+        int64_t now;    /* set the clock, then purge */
+        const char *id; /* then this one comes */
+        int64_t issued, expires;
+        int code;
+    } rows[] = {
+        {START, "week", START, START + 7 * DAY, 0},
+        {START, "short", START, START + 3600, 0},
+        {START + 3599, "short", START, START + 3600, DMSG_E_REPLAY},
+        /* forgotten, and refused because it would have been */
+        {START + 3601, "short", START, START + 3600, DMSG_E_TIME},
+        {START + 3601, "edge", START, START + 3601, 0},
+        {START + 3601, "edge", START, START + 3601, DMSG_E_REPLAY},
+        /* far forward, as a wrong clock is: only a day over the newest iat is believed */
+        {START + 4000 * DAY, "week", START, START + 7 * DAY, DMSG_E_REPLAY},
+        {START + 4000 * DAY, "late", START, START + DAY - 1, DMSG_E_TIME},
+        {START + 4000 * DAY, "fits", START, START + DAY, 0},
+        /* and back: what was forgotten stays forgotten, what is known stays known */
+        {START, "short", START, START + 3600, DMSG_E_TIME},
+        {START, "week", START, START + 7 * DAY, DMSG_E_REPLAY},
+        {START - 4000 * DAY, "fits", START, START + DAY, DMSG_E_REPLAY},
+        {START - 4000 * DAY, "early", START - 4000 * DAY, START - 3999 * DAY, DMSG_E_TIME},
+        /* a newer message moves it on */
+        {START + 6 * DAY, "new", START + 6 * DAY, START + 9 * DAY, 0},
+        {START + 7 * DAY + 1, "week", START, START + 7 * DAY, DMSG_E_REPLAY},
+        {START + 7 * DAY + 1, "newer", START + 7 * DAY + 1, START + 9 * DAY, 0},
+        {START + 7 * DAY + 1, "week", START, START + 7 * DAY, DMSG_E_TIME},
+        {START + 7 * DAY + 1, "new", START + 6 * DAY, START + 9 * DAY, DMSG_E_REPLAY},
+    };
+    struct dmsg_store *store = open_store();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        fake_now = rows[i].now;
+        CHECK(dmsg_store_purge(store, NULL) == 0);
+        struct dmsg_message message = message_of("alice.example", rows[i].id, "text");
+        message.issued_at = rows[i].issued;
+        message.expires_at = rows[i].expires;
+        int code = accept_one(store, message);
+        CHECK_ROW(code == rows[i].code, "row %zu: %s", i, dmsg_error_word(code));
+    }
+    dmsg_store_close(&store);
+}
+
+/* Nothing accepted yet: a clock that is wrong must not make the store refuse anything. */
+static void an_empty_store_purges_nothing(void)
+{
+    struct dmsg_store *store = open_store();
+    fake_now = START + 4000 * DAY;
+    CHECK(dmsg_store_purge(store, NULL) == 0);
+    fake_now = START;
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    dmsg_store_close(&store);
+}
+
+static void poc_digests_are_kept_thirty_days(void)
+{
+    struct dmsg_store *store = open_store();
+    CHECK(accept_one(store, poc_message_of("old.example", "digest", "1")) == 0);
+    CHECK(accept_one(store, poc_message_of("old.example", "digest", "1")) == DMSG_E_REPLAY);
+    fake_now += DMSG_POC_REMEMBER - 1;
+    CHECK(dmsg_store_purge(store, NULL) == 0);
+    CHECK(accept_one(store, poc_message_of("old.example", "digest", "1")) == DMSG_E_REPLAY);
+    fake_now += 1;
+    CHECK(dmsg_store_purge(store, NULL) == 0);
+    CHECK(accept_one(store, poc_message_of("old.example", "digest", "1")) == 0);
+    dmsg_store_close(&store);
+}
+
+static void senders_are_known_by_what_they_sent(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_name old = name_of("old.example"), alice = name_of("alice.example"),
+                     nobody = name_of("nobody.example");
+    CHECK(accept_one(store, poc_message_of("old.example", "digest", "1")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(wait_one(store, message_of("nobody.example", "one", "1"), false) == 0);
+    CHECK(dmsg_store_verified_before(store, &old) && !dmsg_store_sent_v1(store, &old));
+    CHECK(dmsg_store_verified_before(store, &alice) && dmsg_store_sent_v1(store, &alice));
+    CHECK(!dmsg_store_verified_before(store, &nobody) && !dmsg_store_sent_v1(store, &nobody));
+    /* once v1, always v1 */
+    CHECK(accept_one(store, message_of("old.example", "two", "2")) == 0);
+    CHECK(accept_one(store, poc_message_of("old.example", "digest2", "3")) == 0);
+    CHECK(dmsg_store_sent_v1(store, &old));
+    fake_now += 100 * DAY;
+    CHECK(dmsg_store_purge(store, NULL) == 0);
+    CHECK(dmsg_store_sent_v1(store, &old) && dmsg_store_verified_before(store, &alice));
+    dmsg_store_close(&store);
+}
+
+/* The memory store's bound: a sender of very many messages loses its own old ids, and what it
+   could replay with them; nobody else does. */
+static void a_busy_sender_forgets_at_its_own_expense(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    char id[DMSG_MESSAGE_ID_SIZE];
+    CHECK(accept_one(store, message_of("alice.example", "first", "")) == 0);
+    for (int batch = 0; batch * 1024 <= DMSG_MEMORY_IDS_MAX; batch++) {
+        fake_now++;
+        REQUIRE(dmsg_store_begin(store, NULL) == 0);
+        for (int i = 0; i < 1024; i++) {
+            snprintf(id, sizeof id, "%d", batch * 1024 + i);
+            if (accept_one(store, message_of("busy.example", id, "")) != 0)
+                CHECK_ROW(false, "message %s", id);
+            if (dmsg_store_next(store, 0, &record, NULL) != 1 ||
+                dmsg_store_delivered(store, record.row, NULL) < 0)
+                CHECK_ROW(false, "delivery %s", id);
+        }
+        REQUIRE(dmsg_store_commit(store, NULL) == 0);
+    }
+    struct dmsg_message old = message_of("busy.example", "0", "");
+    old.issued_at = START + 1;
+    old.expires_at = START + 1 + 7 * DAY;
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(accept_one(store, old) == DMSG_E_TIME);
+    CHECK(accept_one(store, message_of("busy.example", id, "")) == DMSG_E_REPLAY);
+    CHECK(accept_one(store, message_of("busy.example", "new", "")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "first", "")) == DMSG_E_REPLAY);
+    old = message_of("alice.example", "short", "");
+    old.expires_at = fake_now + 60;
+    CHECK(accept_one(store, old) == 0);
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    dmsg_store_close(&store);
+}
+
+/* Many names of few messages: all of them pay, and still nothing is accepted twice. */
+static void many_senders_forget_together(void)
+{
+    struct dmsg_store *store = open_store();
+    char id[DMSG_MESSAGE_ID_SIZE], sender[40];
+    for (int batch = 0; batch * 8192 <= DMSG_MEMORY_IDS_MAX; batch++) {
+        fake_now++;
+        REQUIRE(dmsg_store_begin(store, NULL) == 0);
+        for (int i = 0; i < 8192; i++) {
+            snprintf(id, sizeof id, "%d", batch);
+            snprintf(sender, sizeof sender, "s%d.example", i);
+            if (accept_one(store, message_of(sender, id, "")) != 0)
+                CHECK_ROW(false, "message %s of %s", id, sender);
+        }
+        REQUIRE(dmsg_store_commit(store, NULL) == 0);
+    }
+    struct dmsg_message old = message_of("s7.example", "0", "");
+    old.issued_at = START + 1;
+    old.expires_at = START + 1 + 7 * DAY;
+    CHECK(accept_one(store, old) == DMSG_E_TIME);
+    CHECK(accept_one(store, message_of("s7.example", id, "")) == DMSG_E_REPLAY);
+    CHECK(accept_one(store, message_of("s7.example", "new", "")) == 0);
+    dmsg_store_close(&store);
+}
+
+/* --------------------------------------------------------------------------------- waiting */
+
+static void waiting_keeps_the_order_of_arrival(void)
+{
+    static const struct {
+        const char *sender, *id;
+    } rows[] = {{"a.example", "1"}, {"b.example", "2"}, {"a.example", "3"}, {"c.example", "4"},
+        {"a.example", "5"}, {"b.example", "6"}};
+    struct dmsg_store *store = open_store();
+    struct dmsg_name a = name_of("a.example"), nobody = name_of("nobody.example");
+    struct dmsg_record record = {0};
+    for (size_t i = 0; i < 6; i++)
+        CHECK(wait_one(store, message_of(rows[i].sender, rows[i].id, rows[i].id), i % 2) == 0);
+    for (size_t i = 0; i < 6; i++) {
+        REQUIRE(dmsg_store_waiting(store, NULL, record.row, &record, NULL) == 1);
+        CHECK(strcmp(record.sender.text, rows[i].sender) == 0);
+        CHECK(strcmp(record.id, rows[i].id) == 0 && strcmp(record.kid, "kid") == 0);
+        CHECK(dmsg_span_equal_text(record.content, rows[i].id));
+        CHECK(dmsg_span_equal_text(record.topic, "topic"));
+        CHECK(record.received_at == START && record.expires_at == START + 7 * DAY);
+    }
+    CHECK(dmsg_store_waiting(store, NULL, record.row, &record, NULL) == 0);
+    int64_t last = 0;
+    CHECK(dmsg_store_waiting_last(store, &last, NULL) == 0 && last >= record.row);
+    CHECK(wait_one(store, message_of("late.example", "7", "7"), false) == 0);
+    CHECK(dmsg_store_waiting(store, NULL, last, &record, NULL) == 1);
+    CHECK(strcmp(record.id, "7") == 0);
+    CHECK(dmsg_store_waited(store, record.row, NULL) == 0);
+    const char *const expected[] = {"1", "3", "5"};
+    int64_t rows_of_a[3] = {0};
+    int64_t after = 0;
+    for (size_t i = 0; i < 3; i++, after = record.row) {
+        REQUIRE(dmsg_store_waiting(store, &a, after, &record, NULL) == 1);
+        CHECK(strcmp(record.id, expected[i]) == 0);
+        rows_of_a[i] = record.row;
+    }
+    CHECK(dmsg_store_waiting(store, &a, after, &record, NULL) == 0);
+    CHECK(dmsg_store_waiting(store, &nobody, 0, &record, NULL) == 0);
+    /* the middle one goes; a walk that stood there goes on */
+    CHECK(dmsg_store_waiting(store, &a, rows_of_a[0], &record, NULL) == 1);
+    CHECK(dmsg_store_waited(store, rows_of_a[1], NULL) == 0);
+    REQUIRE(dmsg_store_waiting(store, &a, rows_of_a[1], &record, NULL) == 1);
+    CHECK(strcmp(record.id, "5") == 0);
+    REQUIRE(dmsg_store_waiting(store, &a, 0, &record, NULL) == 1);
+    CHECK(strcmp(record.id, "1") == 0);
+    CHECK(dmsg_store_waited(store, record.row, NULL) == 0);
+    CHECK(count_waiting(store, "a.example") == 1 && count_waiting(store, NULL) == 4);
+    dmsg_store_close(&store);
+}
+
+static void the_same_message_waits_once(void)
+{
+    struct dmsg_store *store = open_store();
+    CHECK(wait_one(store, message_of("a.example", "1", "text"), false) == 0);
+    CHECK(wait_one(store, message_of("a.example", "1", "text"), false) == 0);
+    CHECK(count_waiting(store, NULL) == 1);
+    /* the same id with another content is a forgery of one of them: both are heard */
+    CHECK(wait_one(store, message_of("a.example", "1", "tex"), false) == 0);
+    CHECK(wait_one(store, message_of("a.example", "1", "test"), false) == 0);
+    CHECK(wait_one(store, message_of("b.example", "1", "text"), false) == 0);
+    CHECK(count_waiting(store, NULL) == 4);
+    dmsg_store_close(&store);
+}
+
+static void waiting_ends(void)
+{
+    static const struct {
+        const char *what;
+        enum dmsg_format format;
+        bool trusted;
+        int64_t issued, expires; /* from START on */
+        int64_t until;
+    } rows[] = {
+        {"known sender, exp", DMSG_FORMAT_V1, true, 0, 7 * DAY, 7 * DAY},
+        {"stranger, an hour", DMSG_FORMAT_V1, false, 0, 7 * DAY, DMSG_STRANGER_WAIT},
+        {"stranger, exp is sooner", DMSG_FORMAT_V1, false, -50, 600, 600},
+        {"stranger, our clock was behind", DMSG_FORMAT_V1, false, DAY, 7 * DAY,
+            DAY + DMSG_STRANGER_WAIT},
+        {"known poc sender", DMSG_FORMAT_POC, true, 0, 0, DMSG_POC_WAIT},
+        {"poc stranger", DMSG_FORMAT_POC, false, 0, 0, DMSG_STRANGER_WAIT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dmsg_store *store = open_store();
+        struct dmsg_record record = {0};
+        int64_t until = 0;
+        bool v1 = rows[i].format == DMSG_FORMAT_V1;
+        struct dmsg_message message = (v1 ? message_of : poc_message_of)("a.example", "1", "text");
+        if (v1) {
+            message.issued_at = START + rows[i].issued;
+            message.expires_at = START + rows[i].expires;
+        }
+        CHECK(wait_one(store, message, rows[i].trusted) == 0);
+        REQUIRE(dmsg_store_waiting(store, NULL, 0, &record, NULL) == 1);
+        CHECK(dmsg_store_waiting_until(store, record.row, &until, NULL) == 0);
+        CHECK_ROW(
+            until == START + rows[i].until, "%s: %lld", rows[i].what, (long long)(until - START));
+        CHECK(dmsg_store_waiting_until(store, record.row + 1, &until, NULL) == DMSG_E_USAGE);
+        dmsg_store_close(&store);
+    }
+}
+
+/* --------------------------------------------------------------------------------- budgets */
+
+/* Fills a budget with messages of names made by the format, until one is refused. */
+static size_t fill(struct dmsg_store *store, const char *format, bool trusted, size_t size)
+{
+    size_t count = 0;
+    char *content = calloc(1, size + 1);
+    memset(content, 'x', size);
+    for (;; count++) {
+        char sender[60], id[DMSG_MESSAGE_ID_SIZE];
+        snprintf(id, sizeof id, "%zu", count);
+        snprintf(sender, sizeof sender, "%s%s", "x", format);
+        if (strchr(format, '*') != NULL)
+            snprintf(sender, sizeof sender, "s%zu.t%zu%s", count % 7, count, format + 1);
+        int code = wait_one(store, message_of(sender, id, content), trusted);
+        if (code == DMSG_E_QUOTA)
+            break;
+        CHECK(code == 0);
+    }
+    free(content);
+    return count;
+}
+
+static void a_stranger_has_a_small_budget_by_zone(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    /* a wildcard of DNS gives any number of labels below the zone */
+    CHECK(fill(store, "*.evil.example", false, 100) == DMSG_STRANGER_MESSAGES);
+    CHECK(wait_one(store, message_of("evil.example", "z", "text"), false) == DMSG_E_QUOTA);
+    CHECK(wait_one(store, message_of("a.b.c.evil.example", "z", "text"), false) == DMSG_E_QUOTA);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == 0);
+    CHECK(wait_one(store, message_of("devil.example", "z", "text"), false) == 0);
+    /* a known sender of that zone has the other budget */
+    CHECK(wait_one(store, message_of("known.evil.example", "z", "text"), true) == 0);
+    /* what already waits is no error, even now */
+    REQUIRE(dmsg_store_waiting(store, NULL, 0, &record, NULL) == 1);
+    CHECK(dmsg_store_waited(store, record.row, NULL) == 0);
+    CHECK(wait_one(store, message_of("evil.example", "z", "text"), false) == 0);
+    CHECK(wait_one(store, message_of("evil.example", "z", "text"), false) == 0);
+    CHECK(wait_one(store, message_of("evil.example", "y", "text"), false) == DMSG_E_QUOTA);
+    dmsg_store_close(&store);
+}
+
+static void a_stranger_has_few_octets(void)
+{
+    struct dmsg_store *store = open_store();
+    size_t size = 65536;
+    size_t fits = DMSG_STRANGER_OCTETS / (size + 5); /* 5 for the topic */
+    CHECK(fill(store, "*.evil.example", false, size) == fits);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == 0);
+    dmsg_store_close(&store);
+}
+
+static void strangers_together_are_bounded(void)
+{
+    struct dmsg_store *store = open_store();
+    size_t count = 0;
+    for (int zone = 0; zone < 20; zone++) {
+        for (int i = 0; i < DMSG_STRANGER_MESSAGES; i++) {
+            char id[DMSG_MESSAGE_ID_SIZE], name[80];
+            snprintf(id, sizeof id, "%d", i);
+            snprintf(name, sizeof name, "x%d.zone%d.test", i, zone);
+            count += wait_one(store, message_of(name, id, ""), false) == 0;
+        }
+    }
+    CHECK(count == DMSG_STRANGERS_MESSAGES);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == DMSG_E_QUOTA);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), true) == 0);
+    dmsg_store_close(&store);
+}
+
+static void known_senders_are_bounded(void)
+{
+    struct dmsg_store *store = open_store();
+    CHECK(fill(store, "x.example", true, 1) == DMSG_TRUSTED_MESSAGES);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), true) == DMSG_E_QUOTA);
+    CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == 0);
+    dmsg_store_close(&store);
+}
+
+/* A rollback gives the budget back. */
+static void rollback_gives_the_budget_back(void)
+{
+    struct dmsg_store *store = open_store();
+    for (int round = 0; round < 3; round++) {
+        REQUIRE(dmsg_store_begin(store, NULL) == 0);
+        CHECK(fill(store, "*.evil.example", false, 1) == DMSG_STRANGER_MESSAGES);
+        dmsg_store_rollback(store);
+        CHECK(count_waiting(store, NULL) == 0);
+    }
+    dmsg_store_close(&store);
+}
+
+/* -------------------------------------------------------------------------------- delivery */
+
+static void delivery_is_in_the_order_of_acceptance(void)
+{
+    const char *const ids[] = {"1", "2", "3"};
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record = {0};
+    for (size_t i = 0; i < 3; i++)
+        CHECK(accept_one(store, message_of("alice.example", ids[i], ids[i])) == 0);
+    for (size_t i = 0; i < 3; i++) {
+        REQUIRE(dmsg_store_next(store, record.row, &record, NULL) == 1);
+        CHECK(strcmp(record.id, ids[i]) == 0 && dmsg_span_equal_text(record.content, ids[i]));
+        CHECK(strcmp(record.sender.text, "alice.example") == 0);
+        CHECK(strcmp(record.content_type, "text/plain") == 0);
+        CHECK(record.format == DMSG_FORMAT_V1 && record.issued_at == START);
+        CHECK(record.row > 0);
+    }
+    int64_t last = record.row;
+    CHECK(dmsg_store_next(store, last, &record, NULL) == 0);
+    CHECK(dmsg_store_delivered(store, last, NULL) == 0);
+    CHECK(dmsg_store_delivered(store, last, NULL) == DMSG_E_USAGE);
+    CHECK(count_kept(store) == 2);
+    /* delivered, and still no replay */
+    CHECK(accept_one(store, message_of("alice.example", "3", "3")) == DMSG_E_REPLAY);
+    dmsg_store_close(&store);
+}
+
+TEST_MAIN(TEST(commit_keeps_and_rollback_forgets), TEST(rollback_puts_back_what_was_taken),
+    TEST(transactions_do_not_nest), TEST(judgements_leave_the_transaction_usable),
+    TEST(trouble_breaks_the_transaction), TEST(replay_is_by_sender_and_id),
+    TEST(ids_are_forgotten_only_when_their_exp_has_passed), TEST(an_empty_store_purges_nothing),
+    TEST(poc_digests_are_kept_thirty_days), TEST(senders_are_known_by_what_they_sent),
+    TEST(a_busy_sender_forgets_at_its_own_expense), TEST(many_senders_forget_together),
+    TEST(waiting_keeps_the_order_of_arrival), TEST(the_same_message_waits_once), TEST(waiting_ends),
+    TEST(a_stranger_has_a_small_budget_by_zone), TEST(a_stranger_has_few_octets),
+    TEST(strangers_together_are_bounded), TEST(known_senders_are_bounded),
+    TEST(rollback_gives_the_budget_back), TEST(delivery_is_in_the_order_of_acceptance))
