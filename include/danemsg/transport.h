@@ -5,12 +5,15 @@
  * Receive, as doc/ARCHITECTURE.md has it:
  *
  *     dmsg_mqtt_new(&mqtt, &config, &error);
+ *     dmsg_mqtt_subscribe(mqtt, "bob.example", &error);
+ *     dmsg_mqtt_reconnect(mqtt, &error);
  *     for (;;) {
  *         poll(dmsg_mqtt_fd(mqtt), dmsg_mqtt_events(mqtt), dmsg_mqtt_timeout(mqtt));
- *         count = dmsg_mqtt_read(mqtt, &error);        collects a batch, acknowledges nothing
+ *         count = dmsg_mqtt_read(mqtt, revents, &error);   collects a batch, acknowledges nothing
  *         ... open and store the batch, commit ...
- *         dmsg_mqtt_acknowledge(mqtt, &error);         the PUBACKs leave now
- *     }                                                or dmsg_mqtt_reconnect: never acknowledged
+ *         dmsg_mqtt_acknowledge(mqtt, &error);             the PUBACKs leave now
+ *     }                                                    or dmsg_mqtt_reconnect: never
+ *                                                          acknowledged, and sent again
  */
 #ifndef DANEMSG_TRANSPORT_H
 #define DANEMSG_TRANSPORT_H

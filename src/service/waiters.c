@@ -113,9 +113,6 @@ struct dmsg_waiter *dmsg_waiters_add(
         waiter = make(waiters, name);
     if (waiter == NULL || add_kid(&waiter->kids, kid) < 0)
         return NULL;
-    /* A pass is under way, and its end forgets the keys from before it. */
-    if (waiter->peer != NULL && add_kid(&waiter->kept_kids, kid) < 0)
-        return NULL;
     return waiter;
 }
 

@@ -60,7 +60,8 @@ void dmsg_waiters_remove(struct dmsg_waiters *waiters, struct dmsg_waiter *waite
 
 /* Does a message of this key wait? Then a later one must not overtake it. */
 bool dmsg_waiter_holds(const struct dmsg_waiter *waiter, const char *kid);
-/* The keys of the messages that a pass leaves waiting; at its end they are all. */
+/* The keys of the messages that a pass leaves waiting; at its end, when every message has been
+   looked at, they are all. */
 int dmsg_waiter_keep(struct dmsg_waiter *waiter, const char *kid) DMSG_MUST_CHECK;
 bool dmsg_waiter_kept(const struct dmsg_waiter *waiter, const char *kid);
 void dmsg_waiter_settle(struct dmsg_waiter *waiter);

@@ -220,12 +220,14 @@ static void work_on(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 {
     struct dmsg_error error;
     int64_t now_ms = dmsg_clock_ms();
+    if (waiter->asked)
+        return; /* the answer makes it ready again */
     if (waiter->peer == NULL && waiter->try_cache)
         waiter->peer = dmsg_discovery_get(receiver->config->discovery, &waiter->name);
     waiter->try_cache = false;
     if (waiter->peer == NULL) {
         int64_t now = dmsg_context_now(receiver->config->context);
-        if (!waiter->asked && dmsg_waiter_may_ask(waiter, now_ms, now)) {
+        if (dmsg_waiter_may_ask(waiter, now_ms, now)) {
             ask(receiver, waiter);
             return;
         }

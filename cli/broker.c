@@ -1,0 +1,283 @@
+#include "broker.h"
+
+#include "base/fail.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PORT_TLS 8883
+#define URL_MAX 2048
+#define PASSWORD_FILE_MAX 65536
+
+#define TEXT(letter_, name_, argument_, member, help_)                                             \
+    {                                                                                              \
+        .letter = letter_, .name = name_, .argument = argument_, .kind = OPTION_TEXT,              \
+        .at = offsetof(struct broker_options, member), .help = help_                               \
+    }
+#define FLAG(letter_, name_, member, help_)                                                        \
+    {                                                                                              \
+        .letter = letter_, .name = name_, .kind = OPTION_FLAG,                                     \
+        .at = offsetof(struct broker_options, member), .help = help_                               \
+    }
+
+static const struct option options_table[] = {
+    {.letter = 'h',
+        .name = "host",
+        .argument = "HOST",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct broker_options, host),
+        .variable = "MQTT_HOST",
+        .help = "broker (localhost)"},
+    {.letter = 'p',
+        .name = "port",
+        .argument = "PORT",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct broker_options, port),
+        .least = 1,
+        .most = 65535,
+        .variable = "MQTT_PORT",
+        .help = "its port (1883, with TLS 8883)"},
+    TEXT('L', "url", "URL", url, "mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"),
+    TEXT('u', "username", "NAME", username, "user name at the broker"),
+    TEXT('P', "pw", "TEXT", password, "password (others see it: use the file)"),
+    TEXT(0, "password-file", "FILE", password_file, "its first line is the password"),
+    TEXT('i', "id", "ID", id, "client id (random)"),
+    {.letter = 'k',
+        .name = "keepalive",
+        .argument = "SECONDS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct broker_options, keepalive),
+        .least = 5,
+        .most = 65535,
+        .help = "sign of life (60)"},
+    TEXT('V', "protocol-version", "VERSION", version, "5 (default) or 311"),
+    FLAG(0, "tls", tls, "TLS with the system's CAs"),
+    TEXT(0, "cafile", "FILE", ca_file, "TLS with these CAs"),
+    TEXT(0, "capath", "FOLDER", ca_folder, "TLS with these CAs"),
+    TEXT(0, "cert", "FILE", certificate, "client certificate"),
+    TEXT(0, "key", "FILE", key, "its key"),
+    TEXT(0, "will-topic", "TOPIC", will_topic, "the broker's word if we vanish"),
+    TEXT(0, "will-payload", "TEXT", will_payload, "what it says; not encrypted"),
+    {.name = "will-qos",
+        .argument = "QOS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct broker_options, will_qos),
+        .least = 0,
+        .most = 2,
+        .help = "its quality of service (0)"},
+    FLAG(0, "will-retain", will_retain, "the broker keeps it"),
+    FLAG('d', "debug", debug, "show what goes on with the broker"),
+};
+const struct option_group broker_group = {"Broker", options_table, COUNT(options_table)};
+
+/* ------------------------------------------------------------------------------------- URL */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* %XX in place (RFC 3986 section 2.1). */
+static int unescape(char *text)
+{
+    char *to = text;
+    for (; *text != '\0'; text++) {
+        if (*text != '%') {
+            *to++ = *text;
+            continue;
+        }
+        int high = hex_value(text[1]);
+        int low = high < 0 ? -1 : hex_value(text[2]);
+        if (low < 0 || (high == 0 && low == 0))
+            return -1;
+        *to++ = (char)(high << 4 | low);
+        text += 2;
+    }
+    *to = '\0';
+    return 0;
+}
+
+static int fail_url(struct dmsg_error *error)
+{
+    return dmsg_fail(error, DMSG_E_USAGE,
+        "-L wants mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS");
+}
+
+static int read_authority(struct broker *out, char *authority, struct dmsg_error *error)
+{
+    char *at = strrchr(authority, '@');
+    char *host = at != NULL ? at + 1 : authority;
+    char *end = host[0] == '[' ? strchr(host, ']') : host; /* an IPv6 address has brackets */
+    if (at != NULL) {
+        *at = '\0';
+        char *colon = strchr(authority, ':');
+        if (colon != NULL) {
+            *colon = '\0';
+            out->config.password = colon + 1;
+            if (unescape(colon + 1) < 0)
+                return fail_url(error);
+        }
+        out->config.username = authority;
+        if (unescape(authority) < 0)
+            return fail_url(error);
+    }
+    char *colon = end != NULL ? strchr(end, ':') : NULL;
+    if (colon != NULL) {
+        char *rest;
+        long port = strtol(colon + 1, &rest, 10);
+        if (*rest != '\0' || port < 1 || port > 65535)
+            return fail_url(error);
+        out->config.port = (int)port;
+        *colon = '\0';
+    }
+    if (end != NULL && host[0] == '[') {
+        *end = '\0';
+        host++;
+    }
+    if (end == NULL || *host == '\0')
+        return fail_url(error);
+    out->config.host = host;
+    return 0;
+}
+
+static int read_url(struct broker *out, const char *url, struct dmsg_error *error)
+{
+    if (strncmp(url, "mqtts://", 8) == 0)
+        out->config.tls = true;
+    else if (strncmp(url, "mqtt://", 7) != 0)
+        return fail_url(error);
+    if (strlen(url) > URL_MAX)
+        return fail_url(error);
+    dmsg_buffer_put(&out->url, url, strlen(url) + 1);
+    if (out->url.failed)
+        return dmsg_fail_memory(error);
+    char *authority = strstr((char *)out->url.data, "://") + 3;
+    out->config.port = 0;
+    char *slash = strchr(authority, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+        if (slash[1] != '\0')
+            out->topic = slash + 1;
+        if (unescape(slash + 1) < 0)
+            return fail_url(error);
+    }
+    return read_authority(out, authority, error);
+}
+
+/* --------------------------------------------------------------------------------- the rest */
+
+static int read_password(struct broker *out, const char *path, struct dmsg_error *error)
+{
+    struct dmsg_buffer text = {.limit = PASSWORD_FILE_MAX};
+    int result = read_input(&text, path, error);
+    dmsg_buffer_put_span(&out->password, dmsg_buffer_span(&text));
+    dmsg_buffer_put_byte(&out->password, '\0');
+    dmsg_buffer_done(&text);
+    if (result < 0)
+        return result;
+    if (out->password.failed)
+        return dmsg_fail_memory(error);
+    char *password = (char *)out->password.data;
+    password[strcspn(password, "\r\n")] = '\0';
+    out->config.password = password;
+    return 0;
+}
+
+/* The environment's host may stand beside -L, which goes over it; -h may not. */
+static bool given_by_flag(const char *host)
+{
+    return host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST");
+}
+
+static int check(const struct broker_options *options, struct dmsg_error *error)
+{
+    if (options->url != NULL && given_by_flag(options->host))
+        return dmsg_fail(error, DMSG_E_USAGE, "-L says which host: -h does not go with it");
+    if ((options->certificate != NULL) != (options->key != NULL))
+        return dmsg_fail(error, DMSG_E_USAGE, "--cert and --key go together");
+    if (options->password != NULL && options->password_file != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "-P or --password-file, not both");
+    if (options->will_topic == NULL && options->will_payload != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "--will-payload needs --will-topic");
+    return 0;
+}
+
+static int read_version(struct broker *out, const char *version, struct dmsg_error *error)
+{
+    static const struct {
+        const char *text;
+        int version;
+    } rows[] = {{"5", 5}, {"mqttv5", 5}, {"311", 311}, {"mqttv311", 311}};
+    for (size_t i = 0; version != NULL && i < COUNT(rows); i++) {
+        if (strcmp(version, rows[i].text) == 0) {
+            out->config.version = rows[i].version;
+            return 0;
+        }
+    }
+    return version == NULL ? 0 : dmsg_fail(error, DMSG_E_USAGE, "-V wants 5 or 311");
+}
+
+static void print_debug(void *user, const char *text)
+{
+    print_note(user, "%s", text);
+}
+
+int broker_read(struct broker *out, const struct broker_options *options, const char *program,
+    struct dmsg_error *error)
+{
+    *out = (struct broker){
+        .config = {
+            .host = options->host,
+            .port = (int)options->port,
+            .keepalive = (int)options->keepalive,
+            .client_id = options->id,
+            .username = options->username,
+            .password = options->password,
+            .tls = options->tls || options->ca_file != NULL || options->ca_folder != NULL ||
+                   options->certificate != NULL || options->port == PORT_TLS,
+            .ca_file = options->ca_file,
+            .ca_folder = options->ca_folder,
+            .certificate = options->certificate,
+            .key = options->key,
+            .will_topic = options->will_topic,
+            .will_qos = (int)options->will_qos,
+            .will_retain = options->will_retain,
+        }};
+    if (options->will_payload != NULL)
+        out->config.will_payload = dmsg_span_text(options->will_payload);
+    if (options->debug) {
+        out->config.debug = print_debug;
+        out->config.user = (void *)(uintptr_t)program;
+    }
+    int result = check(options, error);
+    if (result == 0)
+        result = read_version(out, options->version, error);
+    if (result == 0 && options->url != NULL)
+        result = read_url(out, options->url, error);
+    if (result == 0 && options->password_file != NULL)
+        result = read_password(out, options->password_file, error);
+    if (result < 0)
+        broker_done(out);
+    return result;
+}
+
+void broker_done(struct broker *broker)
+{
+    dmsg_buffer_done(&broker->url);
+    dmsg_buffer_done(&broker->password);
+}
+
+int broker_step(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
+{
+    struct pollfd wait = {.fd = dmsg_mqtt_fd(mqtt), .events = dmsg_mqtt_events(mqtt)};
+    if (poll(&wait, 1, dmsg_mqtt_timeout(mqtt)) < 0 && errno != EINTR)
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "waiting for the broker");
+    int result = dmsg_mqtt_read(mqtt, wait.revents, error);
+    return result < 0 ? result : dmsg_mqtt_acknowledge(mqtt, error);
+}

@@ -1,0 +1,89 @@
+#include "cmd_identity_common.h"
+
+#include "x509/certificate.h"
+
+#include <stdlib.h>
+
+#define DAY 86400
+#define WARN_DAYS 30
+
+void own_files_done(struct own_files *own)
+{
+    dmsg_identity_free(&own->identity);
+    free(own->folder);
+    own->folder = NULL;
+}
+
+int own_files_find(struct own_files *own, const struct invocation *self,
+    const struct identity_options *options, struct dmsg_error *error)
+{
+    int result = self->argument_count > 0 ? name_from(&own->name, self->arguments[0], "name", error)
+                                          : own_name(&own->name, options, error);
+    return result == 0 ? crypto_folder(&own->folder, options, error) : result;
+}
+
+int own_files_load(struct own_files *own, const struct invocation *self,
+    const struct identity_options *options, const struct dmsg_context *context,
+    struct dmsg_error *error)
+{
+    int result = own_files_find(own, self, options, error);
+    if (result == 0)
+        result = dmsg_identity_load(&own->identity, context, own->folder, &own->name, error);
+    return result;
+}
+
+const char *role_word(enum dmsg_key_role role)
+{
+    static const char *const words[] = {
+        [DMSG_KEY_CURRENT] = "current", [DMSG_KEY_NEXT] = "next", [DMSG_KEY_OLD] = "old"};
+    return words[role];
+}
+
+const char *purpose_words(unsigned purposes)
+{
+    if (purposes == (DMSG_FOR_SIGNATURES | DMSG_FOR_ENCRYPTION))
+        return "signs and decrypts";
+    return purposes == DMSG_FOR_SIGNATURES ? "signs" : "decrypts";
+}
+
+static void put_clause(struct dmsg_buffer *out, const char *what, int64_t when)
+{
+    char date[32];
+    time_text(date, when);
+    dmsg_buffer_format(out, "%s%s %s", out->size > 0 ? "; " : "", what, date);
+}
+
+void put_warnings(struct dmsg_buffer *out, const struct dmsg_identity_key *key,
+    const struct dmsg_name *name, int64_t now)
+{
+    int64_t from, to;
+    if (key->certificate == NULL)
+        return;
+    if (dmsg_certificate_dates(&from, &to, key->certificate, NULL) == 0) {
+        if (now > to)
+            put_clause(out, "its certificate expired on", to);
+        else if (to - now < WARN_DAYS * DAY)
+            put_clause(out, "its certificate expires on", to);
+        if (now < from)
+            put_clause(out, "its certificate is not valid before", from);
+    }
+    if (!dmsg_certificate_bears_name(key->certificate, name))
+        dmsg_buffer_format(out, "%sits certificate does not bear the name %s (SAN dNSName)",
+            out->size > 0 ? "; " : "", name->text);
+}
+
+void json_warnings(struct dmsg_buffer *out, const struct dmsg_identity_key *key,
+    const struct dmsg_name *name, int64_t now)
+{
+    struct dmsg_buffer text = {0};
+    put_warnings(&text, key, name, now);
+    if (text.size > 0)
+        json_member(out, "warning", dmsg_buffer_span(&text));
+    out->failed |= text.failed;
+    dmsg_buffer_done(&text);
+}
+
+int status_of_poc(int code)
+{
+    return code == 0 ? 0 : 1;
+}

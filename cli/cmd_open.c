@@ -1,0 +1,148 @@
+/* danemsg open: decrypt and verify standard input, no broker. */
+#include "base/fail.h"
+#include "common.h"
+#include "danemsg/message.h"
+#include "show.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct open_options {
+    const char *from;
+    struct text_list accept_poc;
+    int64_t size_limit;
+    bool json;
+    struct identity_options identity;
+    struct dns_options dns;
+};
+
+static const struct option options_table[] = {
+    {.name = "from",
+        .argument = "NAME",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct open_options, from),
+        .help = "insist on this sender"},
+    {.name = "accept-poc",
+        .argument = "PATTERN",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct open_options, accept_poc),
+        .help = "read the proof of concept's format from these senders"},
+    {.name = "max-message-size",
+        .argument = "OCTETS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct open_options, size_limit),
+        .least = 1,
+        .most = INPUT_MAX,
+        .variable = "MAX_MESSAGE_SIZE",
+        .help = "on the wire (65536)"},
+    {.name = "json",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct open_options, json),
+        .help = "payload and what is known of it, as one JSON object"},
+};
+
+/* The payload as it is, and who sent it on stderr; with --json all of it in one object. */
+static int print(
+    const struct invocation *self, const struct dmsg_message *message, struct dmsg_error *error)
+{
+    const struct open_options *options = self->options;
+    struct dmsg_record record = {.format = message->format,
+        .sender = message->sender,
+        .issued_at = message->issued_at,
+        .expires_at = message->expires_at,
+        .content = dmsg_buffer_span(&message->payload)};
+    struct dmsg_buffer json = {0};
+    memcpy(record.id, message->id, sizeof record.id);
+    memcpy(record.content_type, message->content_type, sizeof record.content_type);
+    print_note(self->program, "from %s, id %s, %s; replay not checked", message->sender.text,
+        message->id,
+        message->format == DMSG_FORMAT_POC ? "proof of concept: not addressed, not timed" : "v1");
+    if (!options->json)
+        return write_output(stdout, record.content, error);
+    show_json(&json, &record, false);
+    dmsg_buffer_put_byte(&json, '\n');
+    int result = json.failed ? dmsg_fail_memory(error)
+                             : write_output(stdout, dmsg_buffer_span(&json), error);
+    dmsg_buffer_done(&json);
+    return result;
+}
+
+static int open_with(struct dmsg_opener *opener, struct dmsg_discovery *discovery,
+    struct dmsg_span envelope, struct dmsg_message *message, struct dmsg_error *error)
+{
+    const struct dmsg_peer *peer = NULL;
+    int result = dmsg_open_begin(opener, envelope, (struct dmsg_span){0}, message, error);
+    if (result == 0)
+        result = dmsg_discovery_find(discovery, &message->sender, LOOKUP_TIMEOUT, &peer, error);
+    if (result == 0)
+        result = dmsg_open_finish(opener, message, peer, error);
+    if (peer != NULL)
+        dmsg_peer_release(peer);
+    return result;
+}
+
+static int open_input(const struct invocation *self, const struct dmsg_policy *policy,
+    struct dmsg_discovery *discovery, const struct dmsg_context *context, struct dmsg_error *error)
+{
+    const struct open_options *options = self->options;
+    struct dmsg_identity *me = NULL;
+    struct dmsg_opener *opener = NULL;
+    struct dmsg_message message = {0};
+    struct dmsg_buffer envelope = {
+        .limit = policy->size_limit != 0 ? policy->size_limit : DMSG_MESSAGE_SIZE_MAX};
+    int result = own_identity(&me, context, &options->identity, error);
+    if (result == 0)
+        result = dmsg_opener_new(&opener, context, me, policy, error);
+    if (result == 0)
+        result = read_input(&envelope, "-", error);
+    if (result == 0)
+        result = open_with(opener, discovery, dmsg_buffer_span(&envelope), &message, error);
+    if (result == 0)
+        result = print(self, &message, error);
+    dmsg_message_done(&message);
+    dmsg_buffer_done(&envelope);
+    dmsg_opener_free(&opener);
+    dmsg_identity_free(&me);
+    return result;
+}
+
+static int run(struct invocation *self, struct dmsg_error *error)
+{
+    const struct open_options *options = self->options;
+    struct dmsg_context context = {0};
+    struct dmsg_discovery *discovery = NULL;
+    struct dmsg_pattern from = {0};
+    struct pattern_list accept_poc = {0};
+    struct dmsg_policy policy = {.size_limit = (size_t)options->size_limit};
+    int result = add_patterns(&accept_poc, &options->accept_poc, "--accept-poc", error);
+    if (result == 0 && options->from != NULL) {
+        policy.allow = &from;
+        policy.allow_count = 1;
+        result = name_from(&from.name, options->from, "sender", error);
+    }
+    policy.accept_poc = accept_poc.items;
+    policy.accept_poc_count = accept_poc.count;
+    if (result == 0)
+        result = open_discovery(&discovery, &context, &options->dns, error);
+    if (result == 0)
+        result = open_input(self, &policy, discovery, &context, error);
+    dmsg_discovery_free(&discovery);
+    free(accept_poc.items);
+    return result;
+}
+
+const struct command cmd_open = {
+    .name = "open",
+    .arguments = "< ENVELOPE > PAYLOAD",
+    .summary = "Decrypt and verify standard input; the sender's name goes to stderr.",
+    .notes =
+        "Nothing is written before everything has passed. Whether the message was seen before\n"
+        "is not checked.",
+    .example = "danemsg open --from alice.example.net < report.jwe > report.pdf",
+    .options = options_table,
+    .option_count = COUNT(options_table),
+    .groups = (const struct group_use[]){{&identity_group, offsetof(struct open_options, identity)},
+        {&dns_group, offsetof(struct open_options, dns)}, {0}},
+    .size = sizeof(struct open_options),
+    .run = run,
+};

@@ -1,0 +1,486 @@
+/* danemsg receive: the long-running receiver, delivering to standard output. */
+#include "base/cleanup.h"
+#include "base/fail.h"
+#include "broker.h"
+#include "own_keys.h"
+#include "receiver_state.h"
+#include "service/receive.h"
+#include "show.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#define ALLOW_FILE_MAX (1024 * 1024)
+
+/* What an MQTT packet holds beside payload and topic: headers and properties. */
+#define PACKET_OVERHEAD 512
+
+/* Pauses, in milliseconds, while there is no identity or no record of it. */
+#define PAUSE_FIRST 1000
+#define PAUSE_MOST 60000
+
+struct receive {
+    int64_t count, wait, qos, size_limit;
+    const char *format, *allow_file, *state;
+    bool no_newline, verbose, json, pretty, clean;
+    struct text_list topics, allow, accept_poc;
+    struct broker_options broker;
+    struct identity_options identity;
+    struct dns_options dns;
+};
+
+struct receiving {
+    const struct invocation *self;
+    const struct receive *options;
+    struct dmsg_context context;
+    struct dmsg_discovery *discovery;
+    struct dmsg_identity *me;
+    struct dmsg_store *store;
+    struct broker broker;
+    struct dmsg_mqtt *mqtt;
+    struct receiver_state state;
+    struct dmsg_policy policy;
+    struct pattern_list allow, accept_poc;
+    struct dmsg_buffer line;
+    int signal_fd;
+    bool stopped;
+};
+
+static const struct option options_table[] = {
+    {.letter = 'C',
+        .name = "count",
+        .argument = "N",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct receive, count),
+        .least = 1,
+        .most = INT64_MAX,
+        .help = "end after N messages"},
+    {.letter = 'W',
+        .name = "wait",
+        .argument = "SECONDS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct receive, wait),
+        .least = 1,
+        .most = 86400 * 365,
+        .help = "end after this time, with 12"},
+    {.letter = 'F',
+        .name = "format",
+        .argument = "FORMAT",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct receive, format),
+        .help = "%p %t %l %x %I %j %{sender} %{id} %{cty} ..."},
+    {.letter = 'N',
+        .name = "no-newline",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct receive, no_newline),
+        .help = "none after each message"},
+    {.letter = 'v',
+        .name = "verbose",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct receive, verbose),
+        .help = "the topic before each message"},
+    {.name = "json",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct receive, json),
+        .help = "an object a line"},
+    {.name = "pretty",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct receive, pretty),
+        .help = "with --json: for people"},
+    {.letter = 't',
+        .name = "topic",
+        .argument = "FILTER",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct receive, topics),
+        .help = "subscribe to this (own name); repeatable"},
+    {.letter = 'q',
+        .name = "qos",
+        .argument = "QOS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct receive, qos),
+        .least = 0,
+        .most = 1,
+        .help = "quality of service (1)"},
+    {.name = "allow",
+        .argument = "PATTERN",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct receive, allow),
+        .help = "who may write: a name or *.zone (all); repeatable"},
+    {.name = "allow-file",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct receive, allow_file),
+        .help = "patterns, one a line"},
+    {.name = "accept-poc",
+        .argument = "PATTERN",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct receive, accept_poc),
+        .help = "read the proof of concept's format from these"},
+    {.name = "clean",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct receive, clean),
+        .help = "no session at the broker beyond this run"},
+    {.name = "max-message-size",
+        .argument = "OCTETS",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct receive, size_limit),
+        .least = 1,
+        .most = INPUT_MAX,
+        .variable = "MAX_MESSAGE_SIZE",
+        .help = "on the wire (65536)"},
+    {.name = "state",
+        .argument = "FOLDER",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct receive, state),
+        .help = "where the session's client id is kept"},
+};
+
+/* ------------------------------------------------------------------------------------ events */
+
+static void write_log(void *user, const struct dmsg_event *event)
+{
+    const struct receiving *receiving = user;
+    const char *word = event->code != 0 ? dmsg_error_word(event->code) : "";
+    char from[DMSG_NAME_TEXT + 64] = "";
+    if (event->level == DMSG_LOG_DEBUG && !receiving->options->broker.debug)
+        return;
+    if (event->sender != NULL && event->sender->size > 0)
+        snprintf(from, sizeof from, " (from %s%s%s)", event->sender->text,
+            event->id != NULL && event->id[0] != '\0' ? ", id " : "",
+            event->id != NULL ? event->id : "");
+    print_note(
+        receiving->self->program, "%s%s%s%s", word, word[0] != '\0' ? ": " : "", event->text, from);
+}
+
+static int make_line(
+    struct receiving *receiving, const struct dmsg_record *record, struct dmsg_error *error)
+{
+    const struct receive *options = receiving->options;
+    struct dmsg_buffer *line = &receiving->line;
+    int result = 0;
+    dmsg_buffer_reset(line);
+    if (options->verbose && options->format == NULL && !options->json) {
+        dmsg_buffer_put_span(line, record->topic);
+        dmsg_buffer_put_byte(line, ' ');
+    }
+    if (options->format != NULL)
+        result = show_format(line, record, options->format, error);
+    else if (options->json)
+        show_json(line, record, options->pretty);
+    else
+        show_line(line, record);
+    if (!options->no_newline)
+        dmsg_buffer_put_byte(line, '\n');
+    return result == 0 && line->failed ? dmsg_fail_memory(error) : result;
+}
+
+static int deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+{
+    struct receiving *receiving = user;
+    int result = make_line(receiving, record, error);
+    if (result == 0)
+        result = write_output(stdout, dmsg_buffer_span(&receiving->line), error);
+    dmsg_buffer_reset(&receiving->line);
+    return result;
+}
+
+static bool stop(void *user)
+{
+    struct receiving *receiving = user;
+    struct signalfd_siginfo signal;
+    if (read(receiving->signal_fd, &signal, sizeof signal) == (ssize_t)sizeof signal)
+        receiving->stopped = true;
+    return receiving->stopped;
+}
+
+/* ------------------------------------------------------------------- until there is an identity */
+
+/* Sleeps unless told to stop, and doubles the pause. */
+static bool pause_unless_stopped(struct receiving *receiving, int *pause)
+{
+    struct pollfd wait = {.fd = receiving->signal_fd, .events = POLLIN};
+    (void)poll(&wait, 1, *pause);
+    *pause = *pause * 2 < PAUSE_MOST ? *pause * 2 : PAUSE_MOST;
+    return stop(receiving);
+}
+
+/* The same trouble is said once, not in every turn. */
+static void say_once(
+    struct receiving *receiving, char said[static DMSG_ERROR_TEXT], const struct dmsg_error *error)
+{
+    if (strcmp(said, error->text) == 0)
+        return;
+    snprintf(said, DMSG_ERROR_TEXT, "%s", error->text);
+    print_error(receiving->self->program, error);
+}
+
+static int wait_for_identity(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct invocation *self = receiving->self;
+    char said[DMSG_ERROR_TEXT] = "";
+    int pause = PAUSE_FIRST;
+    for (;;) {
+        int result =
+            own_identity(&receiving->me, &receiving->context, &receiving->options->identity, error);
+        if (result != DMSG_E_LOCAL || stop(receiving))
+            return receiving->stopped ? 0 : result;
+        if (said[0] == '\0')
+            print_note(self->program, "waiting for an identity (`danemsg identity new` makes one)");
+        say_once(receiving, said, error);
+        if (pause_unless_stopped(receiving, &pause))
+            return 0;
+    }
+}
+
+static int print_records(const struct receiving *receiving, struct dmsg_error *error)
+{
+    struct dmsg_buffer records = {0};
+    int result = own_keys_put_records(&records, receiving->me, error);
+    if (result == 0) {
+        print_note(receiving->self->program, "DNS needs this of you (a signed zone; see "
+                                             "`danemsg identity tlsa`):");
+        fprintf(stderr, "%.*s", (int)records.size, (const char *)records.data);
+    }
+    dmsg_buffer_done(&records);
+    return result;
+}
+
+static void say_in_step(const struct receiving *receiving)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    const char *name = dmsg_identity_name(receiving->me)->text;
+    if (crypto_folder(&folder, &receiving->options->identity, NULL) < 0)
+        return;
+    size_t size = strlen(folder);
+    print_note(receiving->self->program, "Reading %s%s%s.key.pem", folder,
+        size > 0 && folder[size - 1] == '/' ? "" : "/", name);
+}
+
+/* DNS that is away is no reason to wait: messages then wait for it, and none is lost. */
+static int wait_for_record(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct dmsg_name *name = dmsg_identity_name(receiving->me);
+    char said[DMSG_ERROR_TEXT] = "";
+    int pause = PAUSE_FIRST;
+    for (;;) {
+        const struct dmsg_peer *peer = NULL;
+        int result =
+            dmsg_discovery_find_fresh(receiving->discovery, name, LOOKUP_TIMEOUT, &peer, error);
+        if (result == 0) {
+            result = own_keys_check(receiving->me, peer, error);
+            dmsg_peer_release(peer);
+        }
+        if (result == 0)
+            say_in_step(receiving);
+        if (result == DMSG_E_DNS_TEMPORARY)
+            print_note(receiving->self->program, "own record not checked: %s", error->text);
+        if (result == 0 || result == DMSG_E_DNS_TEMPORARY || stop(receiving))
+            return 0;
+        if (result == DMSG_E_INTERNAL)
+            return result;
+        if (said[0] == '\0' && print_records(receiving, &(struct dmsg_error){0}) < 0)
+            return dmsg_fail(error, DMSG_E_INTERNAL, "the own record cannot be made");
+        say_once(receiving, said, error);
+        if (pause_unless_stopped(receiving, &pause))
+            return 0;
+    }
+}
+
+/* ---------------------------------------------------------------------------------- preparing */
+
+/* Adds the pattern of each line; white space, empty lines and # comments go. */
+static int add_allow_lines(struct pattern_list *list, char *text, struct dmsg_error *error)
+{
+    char *position;
+    for (char *line = strtok_r(text, "\r\n", &position); line != NULL;
+         line = strtok_r(NULL, "\r\n", &position)) {
+        line[strcspn(line, "#")] = '\0';
+        line += strspn(line, " \t");
+        line[strcspn(line, " \t")] = '\0';
+        struct text_list one = {.items = (const char *[]){line}, .count = *line != '\0'};
+        int result = add_patterns(list, &one, "--allow-file", error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int add_allow_file(struct pattern_list *list, const char *path, struct dmsg_error *error)
+{
+    struct dmsg_buffer text = {.limit = ALLOW_FILE_MAX};
+    int result = read_input(&text, path, error);
+    dmsg_buffer_put_byte(&text, '\0');
+    if (result == 0 && text.failed)
+        result = dmsg_fail_memory(error);
+    if (result == 0)
+        result = add_allow_lines(list, (char *)text.data, error);
+    if (result == 0 && list->count == 0)
+        result = dmsg_fail(error, DMSG_E_LOCAL, "%s names nobody, so nobody could write", path);
+    dmsg_buffer_done(&text);
+    return result;
+}
+
+static int read_policy(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct receive *options = receiving->options;
+    int result = add_patterns(&receiving->allow, &options->allow, "--allow", error);
+    if (result == 0 && options->allow_file != NULL)
+        result = add_allow_file(&receiving->allow, options->allow_file, error);
+    if (result == 0)
+        result = add_patterns(&receiving->accept_poc, &options->accept_poc, "--accept-poc", error);
+    receiving->policy = (struct dmsg_policy){.allow = receiving->allow.items,
+        .allow_count = receiving->allow.count,
+        .accept_poc = receiving->accept_poc.items,
+        .accept_poc_count = receiving->accept_poc.count,
+        .size_limit = (size_t)options->size_limit};
+    return result;
+}
+
+static int open_signals(struct receiving *receiving, struct dmsg_error *error)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "blocking signals");
+    receiving->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (receiving->signal_fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "opening a descriptor for signals");
+    return 0;
+}
+
+static int open_broker(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct receive *options = receiving->options;
+    struct dmsg_mqtt_config *config = &receiving->broker.config;
+    const char *name = dmsg_identity_name(receiving->me)->text;
+    size_t size = options->size_limit != 0 ? (size_t)options->size_limit : DMSG_MESSAGE_SIZE_MAX;
+    int result = 0;
+    config->clean = options->clean;
+    config->session_expiry = options->clean ? 0 : DMSG_LIFE_MAX; /* no message lives longer */
+    config->packet_limit = size + DMSG_TOPIC_MAX + PACKET_OVERHEAD;
+    if (!options->clean) {
+        result = receiver_state_open(&receiving->state, options->state, name, error);
+        if (result == 0 && config->client_id == NULL)
+            config->client_id = receiving->state.client_id;
+    }
+    if (result == 0)
+        result = dmsg_mqtt_new(&receiving->mqtt, config, error);
+    for (size_t i = 0; result == 0 && i < options->topics.count; i++)
+        result = dmsg_mqtt_subscribe_qos(
+            receiving->mqtt, options->topics.items[i], (int)options->qos, error);
+    if (result == 0 && options->topics.count == 0)
+        result = dmsg_mqtt_subscribe_qos(receiving->mqtt, name, (int)options->qos, error);
+    return result;
+}
+
+/* The resolver process first: it must not hold a key. */
+static int prepare(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct receive *options = receiving->options;
+    int result = read_policy(receiving, error);
+    if (result == 0)
+        result = broker_read(&receiving->broker, &options->broker, receiving->self->program, error);
+    if (result == 0)
+        result = open_discovery(&receiving->discovery, &receiving->context, &options->dns, error);
+    if (result == 0)
+        result = open_signals(receiving, error);
+    if (result == 0)
+        result = wait_for_identity(receiving, error);
+    if (result == 0 && !receiving->stopped)
+        result = wait_for_record(receiving, error);
+    if (result < 0 || receiving->stopped)
+        return result;
+    if (receiving->policy.allow_count == 0)
+        print_note(receiving->self->program, "without --allow every verified name may write");
+    result = open_broker(receiving, error);
+    if (result == 0)
+        result = dmsg_store_open_memory(
+            &receiving->store, &receiving->context, dmsg_identity_name(receiving->me), error);
+    return result;
+}
+
+static void done(struct receiving *receiving)
+{
+    dmsg_mqtt_free(&receiving->mqtt);
+    dmsg_store_close(&receiving->store);
+    dmsg_identity_free(&receiving->me);
+    dmsg_discovery_free(&receiving->discovery);
+    broker_done(&receiving->broker);
+    receiver_state_done(&receiving->state);
+    dmsg_buffer_done(&receiving->line);
+    free(receiving->allow.items);
+    free(receiving->accept_poc.items);
+    if (receiving->signal_fd >= 0)
+        close(receiving->signal_fd);
+}
+
+static int check(const struct receive *options, struct dmsg_error *error)
+{
+    struct dmsg_record nothing = {0};
+    struct dmsg_buffer out = {0};
+    int result = 0;
+    if (options->pretty && !options->json)
+        return dmsg_fail(error, DMSG_E_USAGE, "--pretty goes with --json");
+    if (options->json && options->format != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "--json or -F, not both (%%j is JSON in -F)");
+    if (options->format != NULL) /* a bad format is found now, not at the first message */
+        result = show_format(&out, &nothing, options->format, error);
+    dmsg_buffer_done(&out);
+    return result;
+}
+
+static int run(struct invocation *self, struct dmsg_error *error)
+{
+    struct receiving receiving = {.self = self, .options = self->options, .signal_fd = -1};
+    struct dmsg_log log = {.write = write_log, .user = &receiving};
+    struct dmsg_name name;
+    int result = check(receiving.options, error);
+    if (result == 0)
+        result = own_name(&name, &receiving.options->identity, error);
+    if (result == 0)
+        result = prepare(&receiving, error);
+    if (result == 0 && !receiving.stopped) {
+        struct dmsg_receive_config config = {
+            .context = &receiving.context,
+            .identity = receiving.me,
+            .policy = &receiving.policy,
+            .store = receiving.store,
+            .mqtt = receiving.mqtt,
+            .discovery = receiving.discovery,
+            .log = &log,
+            .deliver = deliver,
+            .user = &receiving,
+            .stop = stop,
+            .wake_fd = receiving.signal_fd,
+            .count_limit = (uint64_t)receiving.options->count,
+            .timeout = (int)receiving.options->wait,
+        };
+        result = dmsg_receive(&config, error);
+    }
+    done(&receiving);
+    return result;
+}
+
+static const struct receive defaults = {.qos = 1};
+
+const struct command cmd_receive = {
+    .name = "receive",
+    .arguments = "",
+    .summary = "Print the messages to one's own name, each with the name that signed it.",
+    .notes = "Without an identity or its DNS record it says what to publish, and waits.",
+    .example = "danemsg receive --identity bob.example.net --allow '*.example.net'",
+    .options = options_table,
+    .option_count = COUNT(options_table),
+    .groups = (const struct group_use[]){{&broker_group, offsetof(struct receive, broker)},
+        {&identity_group, offsetof(struct receive, identity)},
+        {&dns_group, offsetof(struct receive, dns)}, {0}},
+    .size = sizeof(struct receive),
+    .defaults = &defaults,
+    .run = run,
+};

@@ -1,0 +1,297 @@
+#include "common.h"
+
+#include "base/cleanup.h"
+#include "base/fail.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READ_CHUNK 65536
+
+static const struct option identity_options[] = {
+    {.name = "identity",
+        .argument = "NAME",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct identity_options, name),
+        .variable = "IDENTITY_NAME",
+        .help = "own DNS name"},
+    {.name = "crypto-path",
+        .argument = "FOLDER",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct identity_options, crypto_path),
+        .variable = "CRYPTO_PATH",
+        .help = "keys and certificates"},
+};
+const struct option_group identity_group = {"Identity", identity_options, COUNT(identity_options)};
+
+static const struct option dns_options[] = {
+    {.name = "dns-server",
+        .argument = "ADDR[@PORT]",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct dns_options, servers),
+        .help = "ask here (repeatable)"},
+    {.name = "dns-stub",
+        .argument = "ZONE=ADDR[@PORT]",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct dns_options, stubs),
+        .help = "ask here for this zone (repeatable)"},
+    {.name = "trust-anchor",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct dns_options, trust_anchor),
+        .help = "DS or DNSKEY records in place of the root's"},
+    {.name = "resolver",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct dns_options, resolver),
+        .help = "program that resolves (this one, run again)"},
+};
+const struct option_group dns_group = {"DNS", dns_options, COUNT(dns_options)};
+
+const char *dns_status_word(enum dmsg_dns_status status)
+{
+    static const char *const words[] = {[DMSG_DNS_SECURE] = "secure",
+        [DMSG_DNS_INSECURE] = "insecure",
+        [DMSG_DNS_BOGUS] = "bogus",
+        [DMSG_DNS_NOT_NOW] = "not-now"};
+    return words[status];
+}
+
+int name_from(struct dmsg_name *out, const char *text, const char *what, struct dmsg_error *error)
+{
+    struct dmsg_error why;
+    if (dmsg_name_parse(out, dmsg_span_text(text), &why) < 0)
+        return dmsg_fail(error, DMSG_E_USAGE, "the %s '%s' is %s", what, text, why.text);
+    return 0;
+}
+
+int own_name(
+    struct dmsg_name *out, const struct identity_options *options, struct dmsg_error *error)
+{
+    if (options->name == NULL)
+        return dmsg_fail(
+            error, DMSG_E_LOCAL, "no own name is given: set IDENTITY_NAME, or use --identity NAME");
+    return name_from(out, options->name, "own name", error);
+}
+
+/* FOLDER/sub, or the XDG folder, or below HOME; root's is fixed. */
+static int default_folder(char **out, const char *root, const char *variable,
+    const char *below_home, const char *sub, struct dmsg_error *error)
+{
+    const char *xdg = getenv(variable), *home = getenv("HOME");
+    int size;
+    if (geteuid() == 0)
+        size = asprintf(out, "%s", root);
+    else if (xdg != NULL && xdg[0] == '/')
+        size = asprintf(out, "%s/%s", xdg, sub);
+    else if (home != NULL && home[0] == '/')
+        size = asprintf(out, "%s/%s/%s", home, below_home, sub);
+    else
+        return dmsg_fail(error, DMSG_E_LOCAL, "neither HOME nor %s names a folder", variable);
+    return size < 0 ? dmsg_fail_memory(error) : 0;
+}
+
+int crypto_folder(char **out, const struct identity_options *options, struct dmsg_error *error)
+{
+    if (options->crypto_path == NULL)
+        return default_folder(out, "/var/lib/danemsg/identity", "XDG_DATA_HOME", ".local/share",
+            "danemsg/identity", error);
+    *out = strdup(options->crypto_path);
+    return *out == NULL ? dmsg_fail_memory(error) : 0;
+}
+
+static int make_folders(char *path, struct dmsg_error *error)
+{
+    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        int made = mkdir(path, 0700);
+        if (made < 0 && errno != EEXIST)
+            return dmsg_fail_errno(error, DMSG_E_LOCAL, "making the folder %s", path);
+        if (slash == NULL)
+            return 0;
+        *slash = '/';
+    }
+}
+
+int state_folder(char **out, const char *option, struct dmsg_error *error)
+{
+    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = option != NULL ? 0
+                                : default_folder(&path, "/var/lib/danemsg", "XDG_STATE_HOME",
+                                      ".local/state", "danemsg", error);
+    if (option != NULL) {
+        path = strdup(option);
+        if (path == NULL)
+            return dmsg_fail_memory(error);
+    }
+    if (result == 0)
+        result = make_folders(path, error);
+    if (result < 0)
+        return result;
+    *out = path;
+    path = NULL;
+    return 0;
+}
+
+int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
+    const struct identity_options *options, struct dmsg_error *error)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    struct dmsg_name name;
+    int result = own_name(&name, options, error);
+    if (result == 0)
+        result = crypto_folder(&folder, options, error);
+    if (result == 0)
+        result = dmsg_identity_load(out, context, folder, &name, error);
+    return result;
+}
+
+int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dns_options *options, struct dmsg_error *error)
+{
+    static const char *const arguments[] = {RESOLVER_ARGUMENT, NULL};
+    struct dmsg_resolver_config config = {
+        .servers = options->servers.items,
+        .server_count = options->servers.count,
+        .stubs = options->stubs.items,
+        .stub_count = options->stubs.count,
+        .trust_anchor = options->trust_anchor,
+        .program = options->resolver,
+    };
+    if (options->resolver == NULL) {
+        config.program = "/proc/self/exe"; /* the same even when the file was replaced meanwhile */
+        config.program_arguments = arguments;
+    }
+    return dmsg_discovery_new(out, context, &config, error);
+}
+
+int add_patterns(struct pattern_list *list, const struct text_list *texts, const char *option,
+    struct dmsg_error *error)
+{
+    struct dmsg_pattern *items =
+        realloc(list->items, (list->count + texts->count + 1) * sizeof *items);
+    if (items == NULL)
+        return dmsg_fail_memory(error);
+    list->items = items;
+    for (size_t i = 0; i < texts->count; i++) {
+        struct dmsg_error why;
+        if (dmsg_pattern_parse(&items[list->count], dmsg_span_text(texts->items[i]), &why) < 0)
+            return dmsg_fail(error, DMSG_E_USAGE, "%s %s: %s", option, texts->items[i], why.text);
+        list->count++;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------- input and output */
+
+static int read_descriptor(
+    struct dmsg_buffer *out, int fd, const char *called, struct dmsg_error *error)
+{
+    for (;;) {
+        /* One octet over the limit shows that there is more. */
+        size_t room = out->limit == 0 ? READ_CHUNK : out->limit - out->size + 1;
+        uint8_t chunk[READ_CHUNK];
+        ssize_t got = read(fd, chunk, room < sizeof chunk ? room : sizeof chunk);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return dmsg_fail_errno(error, DMSG_E_LOCAL, "reading %s", called);
+        if (got == 0)
+            return 0;
+        dmsg_buffer_put(out, chunk, (size_t)got);
+        if (out->failed)
+            return dmsg_fail(
+                error, DMSG_E_SIZE, "%s is over the limit of %zu octets", called, out->limit);
+    }
+}
+
+int read_input(struct dmsg_buffer *out, const char *path, struct dmsg_error *error)
+{
+    int fd DMSG_CLEANUP(dmsg_cleanup_fd) = -1;
+    if (strcmp(path, "-") == 0)
+        return read_descriptor(out, STDIN_FILENO, "standard input", error);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "opening %s", path);
+    return read_descriptor(out, fd, path, error);
+}
+
+int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error)
+{
+    if ((data.size > 0 && fwrite(data.data, 1, data.size, stream) != data.size) ||
+        fflush(stream) != 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the output");
+    return 0;
+}
+
+static void print_line(const char *program, const char *word, const char *text)
+{
+    struct dmsg_buffer line = {0};
+    dmsg_buffer_format(&line, "%s: %s%s", program, word, *word != '\0' ? ": " : "");
+    dmsg_text_escape(&line, dmsg_span_text(text), true);
+    dmsg_buffer_put_byte(&line, '\n');
+    if (!line.failed)
+        fwrite(line.data, 1, line.size, stderr);
+    dmsg_buffer_done(&line);
+}
+
+void print_error(const char *program, const struct dmsg_error *error)
+{
+    print_line(
+        program, error->code == DMSG_E_USAGE ? "" : dmsg_error_word(error->code), error->text);
+}
+
+void print_note(const char *program, const char *format, ...)
+{
+    char text[2 * DMSG_ERROR_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    print_line(program, "", text);
+}
+
+void json_key(struct dmsg_buffer *out, const char *name)
+{
+    bool first = out->size > 0 && (out->data[out->size - 1] == '{');
+    dmsg_buffer_format(out, "%s\"%s\":", first ? "" : ",", name);
+}
+
+void json_member(struct dmsg_buffer *out, const char *name, struct dmsg_span value)
+{
+    json_key(out, name);
+    dmsg_json_put_string(out, value);
+}
+
+void json_member_text(struct dmsg_buffer *out, const char *name, const char *value)
+{
+    json_member(out, name, dmsg_span_text(value));
+}
+
+void json_member_number(struct dmsg_buffer *out, const char *name, int64_t value)
+{
+    json_key(out, name);
+    dmsg_buffer_format(out, "%lld", (long long)value);
+}
+
+void json_member_bool(struct dmsg_buffer *out, const char *name, bool value)
+{
+    json_key(out, name);
+    dmsg_buffer_put_text(out, value ? "true" : "false");
+}
+
+void time_text(char out[static 32], int64_t seconds)
+{
+    time_t value = (time_t)seconds;
+    struct tm parts;
+    if (gmtime_r(&value, &parts) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+        snprintf(out, 32, "%lld", (long long)seconds);
+}

@@ -1,0 +1,99 @@
+/* What several commands need: shared options, own identity, discovery, files, output. */
+#ifndef DANEMSG_CLI_COMMON_H
+#define DANEMSG_CLI_COMMON_H
+
+#include "base/log.h"
+#include "command.h"
+#include "danemsg/context.h"
+#include "danemsg/identity.h"
+#include "danemsg/resolver.h"
+#include "danemsg/span.h"
+
+#include <stdio.h>
+
+/* The argument, hidden from help, with which the program is its own resolver process. */
+#define RESOLVER_ARGUMENT "--be-the-resolver"
+
+/* Milliseconds that a command waits for one name's answer: longer than the resolver's own ten
+   seconds, so that it is the one to say what was wrong. */
+#define LOOKUP_TIMEOUT 12000
+
+/* MQTT's largest packet (MQTT 5 section 2.1.4): what a user may raise a limit to, and the most that
+   is read of an input. A payload that is too large for its message is refused with the size that
+   would fit. */
+#define INPUT_MAX 268435455
+
+struct identity_options {
+    const char *name;        /* --identity, IDENTITY_NAME */
+    const char *crypto_path; /* --crypto-path, CRYPTO_PATH */
+};
+extern const struct option_group identity_group;
+
+struct dns_options {
+    struct text_list servers;
+    struct text_list stubs;
+    const char *trust_anchor;
+    const char *resolver;
+};
+extern const struct option_group dns_group;
+
+/* "secure", "insecure", "bogus", "not-now". */
+const char *dns_status_word(enum dmsg_dns_status status);
+
+/* A name from the command line or a variable; a bad one is DMSG_E_USAGE. what: "recipient". */
+int name_from(struct dmsg_name *out, const char *text, const char *what,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Own name; DMSG_E_LOCAL when none is given. */
+int own_name(struct dmsg_name *out, const struct identity_options *options,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Folder of keys: the option, or the default of the README. The caller frees it. */
+int crypto_folder(
+    char **out, const struct identity_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Folder of state (databases, client ids), made if it is not there. The caller frees it. */
+int state_folder(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* own_name and crypto_folder, then reads the files. */
+int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
+    const struct identity_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Starts the resolver process. Before any key is read. */
+int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dns_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Patterns that grow; the caller frees items. */
+struct pattern_list {
+    struct dmsg_pattern *items;
+    size_t count;
+};
+
+/* Appends the patterns of a list of texts; option is named in the error. */
+int add_patterns(struct pattern_list *list, const struct text_list *texts, const char *option,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Appends a file's content ("-": standard input), at most out->limit: DMSG_E_SIZE over it. */
+int read_input(struct dmsg_buffer *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Writes all of it and flushes: a full disk or a closed pipe is an error. */
+int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* "danemsg send: broker: text" on stderr, escaped; the word is left out for a usage error. */
+void print_error(const char *program, const struct dmsg_error *error);
+
+/* "danemsg receive: text" on stderr. */
+void print_note(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Appends `,"name":"value"` (or without the comma after '{'), for objects made by hand. */
+void json_member(struct dmsg_buffer *out, const char *name, struct dmsg_span value);
+void json_member_text(struct dmsg_buffer *out, const char *name, const char *value);
+void json_member_number(struct dmsg_buffer *out, const char *name, int64_t value);
+void json_member_bool(struct dmsg_buffer *out, const char *name, bool value);
+/* Appends `,"name":` (or without the comma after '{'), for a value to follow. */
+void json_key(struct dmsg_buffer *out, const char *name);
+
+/* "2026-11-23T06:00:00Z" of seconds since 1970, NUL-terminated. */
+void time_text(char out[static 32], int64_t seconds);
+
+#endif

@@ -1,0 +1,174 @@
+/*
+ * danemsg: one program, one table of commands. Reached by its own name with a command, or by the
+ * name of a link (the proof of concept's programs).
+ */
+#include "base/fail.h"
+#include "command.h"
+#include "commands.h"
+#include "common.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+/* Widest `two words` of a command, and the program's name before it. */
+#define PROGRAM_MAX 80
+
+const struct command *const commands[] = {
+#define COMMAND(name) &cmd_##name,
+    COMMANDS(COMMAND)
+#undef COMMAND
+        NULL};
+
+/* Keys are in this memory: it is neither dumped nor read by others of the same user. */
+static void protect_process(void)
+{
+    static const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifndef __SANITIZE_ADDRESS__ /* the leak check traces its own process */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void print_usage(FILE *stream)
+{
+    fprintf(stream,
+        "usage: danemsg COMMAND [OPTIONS] [ARGUMENTS]\n\n"
+        "Sends messages to DNS names, signed and encrypted with keys found in DNS.\n\n");
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        if (!commands[i]->link)
+            fprintf(stream, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fprintf(stream, "\n`danemsg COMMAND --help` shows a command's options.\n");
+}
+
+static void print_variables(void)
+{
+    printf("\nEvery --long-option can be given as DANEMSG_LONG_OPTION in the environment;\n"
+           "a name in [brackets] is another variable for it.\n");
+}
+
+void command_help(const struct command *command)
+{
+    bool any = command->option_count > 0;
+    printf("usage: %s%s [OPTIONS] %s\n\n%s\n", command->link ? "" : "danemsg ", command->name,
+        command->arguments, command->summary);
+    if (any) {
+        printf("\n");
+        options_help(command->options, command->option_count);
+    }
+    for (const struct group_use *use = command->groups; use != NULL && use->group != NULL; use++) {
+        printf("\n%s\n", use->group->title);
+        options_help(use->group->options, use->group->count);
+        any = true;
+    }
+    if (command->notes != NULL)
+        printf("\n%s\n", command->notes);
+    if (any)
+        print_variables();
+    printf("\nexample: %s\n", command->example);
+}
+
+/* A command of one word or two: how many of argv it takes, 0 for none. */
+static int match(const struct command *command, int argc, char **argv)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space != NULL ? (size_t)(space - command->name) : strlen(command->name);
+    if (command->link || argc < 2 || strlen(argv[1]) != first ||
+        strncmp(argv[1], command->name, first) != 0)
+        return 0;
+    if (space == NULL)
+        return 1;
+    return argc > 2 && strcmp(argv[2], space + 1) == 0 ? 2 : 0;
+}
+
+/* The proof of concept's names, with or without ".py". */
+static const struct command *find_link(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        size_t size = strlen(commands[i]->name);
+        if (commands[i]->link && strncmp(commands[i]->name, name, size) == 0 &&
+            (name[size] == '\0' || strcmp(name + size, ".py") == 0))
+            return commands[i];
+    }
+    return NULL;
+}
+
+static int run(const struct command *command, const char *program, int argc, char **argv)
+{
+    struct dmsg_error error = {0};
+    struct invocation self = {.command = command, .program = program};
+    bool help = false;
+    self.options = calloc(1, command->size > 0 ? command->size : 1);
+    if (self.options != NULL && command->defaults != NULL)
+        memcpy(self.options, command->defaults, command->size);
+    int result = self.options == NULL ? dmsg_fail_memory(&error)
+                                      : options_parse(&self, argc, argv, &help, &error);
+    if (help) {
+        command_help(command);
+    } else if (result == 0) {
+        result = command->run(&self, &error);
+    }
+    if (result < 0 && error.text[0] != '\0')
+        print_error(program, &error);
+    if (result == DMSG_E_USAGE && error.text[0] != '\0')
+        fprintf(stderr, "%s: --help shows how\n", program);
+    if (self.options != NULL)
+        options_done(&self);
+    free(self.options);
+    if (command->exit_status != NULL)
+        return command->exit_status(result);
+    return dmsg_error_exit_status(result);
+}
+
+static int unknown(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return dmsg_error_exit_status(DMSG_E_USAGE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("danemsg " DMSG_VERSION "\n");
+        return 0;
+    }
+    bool group = false;
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        size_t size = strlen(argv[1]);
+        group |= strncmp(commands[i]->name, argv[1], size) == 0 && commands[i]->name[size] == ' ';
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
+        (group && argc > 2 && strcmp(argv[2], "--help") == 0)) {
+        print_usage(stdout);
+        return 0;
+    }
+    print_note("danemsg", "there is no command '%s%s%s': `danemsg --help` lists them", argv[1],
+        group && argc > 2 ? " " : "", group && argc > 2 ? argv[2] : "");
+    return dmsg_error_exit_status(DMSG_E_USAGE);
+}
+
+int main(int argc, char **argv)
+{
+    char program[PROGRAM_MAX];
+    protect_process();
+    if (argc > 1 && strcmp(argv[1], RESOLVER_ARGUMENT) == 0)
+        return dmsg_resolver_main(argc - 1, argv + 1);
+    const struct command *link = argc > 0 ? find_link(argv[0]) : NULL;
+    if (link != NULL)
+        return run(link, link->name, argc, argv);
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        int words = match(commands[i], argc, argv);
+        if (words > 0) {
+            snprintf(program, sizeof program, "danemsg %s", commands[i]->name);
+            return run(commands[i], program, argc - words, argv + words);
+        }
+    }
+    return unknown(argc, argv);
+}

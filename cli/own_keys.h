@@ -1,0 +1,22 @@
+/* Own keys beside what DNS says of them: shared by receive, identity check and identity tlsa. */
+#ifndef DANEMSG_CLI_OWN_KEYS_H
+#define DANEMSG_CLI_OWN_KEYS_H
+
+#include "common.h"
+
+/* Seconds in a record that `identity tlsa` and the hints propose. */
+#define RECORD_TTL 3600
+
+/*
+ * Does DNS speak for the identity: is each current key among the usable ones of its name? 0, or
+ * the code and words of why not (DMSG_E_DNS_*, DMSG_E_NO_IDENTITY, DMSG_E_CERTIFICATE: other keys).
+ */
+int own_keys_check(const struct dmsg_identity *identity, const struct dmsg_peer *peer,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Appends a zone line for each current key, the signing key's first: `NAME. 3600 IN TLSA 3 0 0 …`
+   and a newline; `3 1 0` for a key without a certificate. */
+int own_keys_put_records(struct dmsg_buffer *out, const struct dmsg_identity *identity,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#endif

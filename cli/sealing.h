@@ -1,0 +1,33 @@
+/* What the commands share that make a message: send, seal, sign, encrypt. */
+#ifndef DANEMSG_CLI_SEALING_H
+#define DANEMSG_CLI_SEALING_H
+
+#include "common.h"
+#include "danemsg/message.h"
+
+struct sealing_options {
+    struct text_list to;
+    bool poc, cbc;
+    const char *content_type, *topic;
+    int64_t expires; /* seconds; 0: not given */
+    int64_t size_limit;
+};
+extern const struct option_group sealing_group;
+
+/* A recipient that was found in DNS. */
+struct recipient {
+    struct dmsg_name name;
+    const struct dmsg_peer *peer;
+    const struct dmsg_peer_key *key; /* inside peer */
+};
+
+/* Finds the name's key to encrypt to. The error's text names the recipient. */
+int recipient_find(struct recipient *out, struct dmsg_discovery *discovery, const char *text,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+void recipient_done(struct recipient *recipient);
+
+/* The library's options for one recipient, from those of the command. */
+struct dmsg_seal_options seal_options(
+    const struct sealing_options *options, const struct recipient *recipient);
+
+#endif
