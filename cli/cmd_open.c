@@ -2,6 +2,7 @@
 #include "base/fail.h"
 #include "common.h"
 #include "danemsg/message.h"
+#include "patterns.h"
 #include "show.h"
 
 #include <stdlib.h>

@@ -2,7 +2,8 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "broker.h"
-#include "own_keys.h"
+#include "patterns.h"
+#include "readiness.h"
 #include "receiver_state.h"
 #include "service/receive.h"
 #include "show.h"
@@ -14,14 +15,8 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
-#define ALLOW_FILE_MAX (1024 * 1024)
-
 /* What an MQTT packet holds beside payload and topic: headers and properties. */
 #define PACKET_OVERHEAD 512
-
-/* Pauses, in milliseconds, while there is no identity or no record of it. */
-#define PAUSE_FIRST 1000
-#define PAUSE_MOST 60000
 
 struct receive {
     int64_t count, wait, qos, size_limit;
@@ -46,6 +41,7 @@ struct receiving {
     struct dmsg_policy policy;
     struct pattern_list allow, accept_poc;
     struct dmsg_buffer line;
+    int64_t deadline; /* monotonic seconds, of -W; 0 for none */
     int signal_fd;
     bool stopped;
 };
@@ -197,139 +193,14 @@ static bool stop(void *user)
     return receiving->stopped;
 }
 
-/* ------------------------------------------------------------------- until there is an identity */
-
-/* Sleeps unless told to stop, and doubles the pause. */
-static bool pause_unless_stopped(struct receiving *receiving, int *pause)
-{
-    struct pollfd wait = {.fd = receiving->signal_fd, .events = POLLIN};
-    (void)poll(&wait, 1, *pause);
-    *pause = *pause * 2 < PAUSE_MOST ? *pause * 2 : PAUSE_MOST;
-    return stop(receiving);
-}
-
-/* The same trouble is said once, not in every turn. */
-static void say_once(
-    struct receiving *receiving, char said[static DMSG_ERROR_TEXT], const struct dmsg_error *error)
-{
-    if (strcmp(said, error->text) == 0)
-        return;
-    snprintf(said, DMSG_ERROR_TEXT, "%s", error->text);
-    print_error(receiving->self->program, error);
-}
-
-static int wait_for_identity(struct receiving *receiving, struct dmsg_error *error)
-{
-    const struct invocation *self = receiving->self;
-    char said[DMSG_ERROR_TEXT] = "";
-    int pause = PAUSE_FIRST;
-    for (;;) {
-        int result =
-            own_identity(&receiving->me, &receiving->context, &receiving->options->identity, error);
-        if (result != DMSG_E_LOCAL || stop(receiving))
-            return receiving->stopped ? 0 : result;
-        if (said[0] == '\0')
-            print_note(self->program, "waiting for an identity (`danemsg identity new` makes one)");
-        say_once(receiving, said, error);
-        if (pause_unless_stopped(receiving, &pause))
-            return 0;
-    }
-}
-
-static int print_records(const struct receiving *receiving, struct dmsg_error *error)
-{
-    struct dmsg_buffer records = {0};
-    int result = own_keys_put_records(&records, receiving->me, error);
-    if (result == 0) {
-        print_note(receiving->self->program, "DNS needs this of you (a signed zone; see "
-                                             "`danemsg identity tlsa`):");
-        fprintf(stderr, "%.*s", (int)records.size, (const char *)records.data);
-    }
-    dmsg_buffer_done(&records);
-    return result;
-}
-
-static void say_in_step(const struct receiving *receiving)
-{
-    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    const char *name = dmsg_identity_name(receiving->me)->text;
-    if (crypto_folder(&folder, &receiving->options->identity, NULL) < 0)
-        return;
-    size_t size = strlen(folder);
-    print_note(receiving->self->program, "Reading %s%s%s.key.pem", folder,
-        size > 0 && folder[size - 1] == '/' ? "" : "/", name);
-}
-
-/* DNS that is away is no reason to wait: messages then wait for it, and none is lost. */
-static int wait_for_record(struct receiving *receiving, struct dmsg_error *error)
-{
-    const struct dmsg_name *name = dmsg_identity_name(receiving->me);
-    char said[DMSG_ERROR_TEXT] = "";
-    int pause = PAUSE_FIRST;
-    for (;;) {
-        const struct dmsg_peer *peer = NULL;
-        int result =
-            dmsg_discovery_find_fresh(receiving->discovery, name, LOOKUP_TIMEOUT, &peer, error);
-        if (result == 0) {
-            result = own_keys_check(receiving->me, peer, error);
-            dmsg_peer_release(peer);
-        }
-        if (result == 0)
-            say_in_step(receiving);
-        if (result == DMSG_E_DNS_TEMPORARY)
-            print_note(receiving->self->program, "own record not checked: %s", error->text);
-        if (result == 0 || result == DMSG_E_DNS_TEMPORARY || stop(receiving))
-            return 0;
-        if (result == DMSG_E_INTERNAL)
-            return result;
-        if (said[0] == '\0' && print_records(receiving, &(struct dmsg_error){0}) < 0)
-            return dmsg_fail(error, DMSG_E_INTERNAL, "the own record cannot be made");
-        say_once(receiving, said, error);
-        if (pause_unless_stopped(receiving, &pause))
-            return 0;
-    }
-}
-
 /* ---------------------------------------------------------------------------------- preparing */
-
-/* Adds the pattern of each line; white space, empty lines and # comments go. */
-static int add_allow_lines(struct pattern_list *list, char *text, struct dmsg_error *error)
-{
-    char *position;
-    for (char *line = strtok_r(text, "\r\n", &position); line != NULL;
-         line = strtok_r(NULL, "\r\n", &position)) {
-        line[strcspn(line, "#")] = '\0';
-        line += strspn(line, " \t");
-        line[strcspn(line, " \t")] = '\0';
-        struct text_list one = {.items = (const char *[]){line}, .count = *line != '\0'};
-        int result = add_patterns(list, &one, "--allow-file", error);
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-static int add_allow_file(struct pattern_list *list, const char *path, struct dmsg_error *error)
-{
-    struct dmsg_buffer text = {.limit = ALLOW_FILE_MAX};
-    int result = read_input(&text, path, error);
-    dmsg_buffer_put_byte(&text, '\0');
-    if (result == 0 && text.failed)
-        result = dmsg_fail_memory(error);
-    if (result == 0)
-        result = add_allow_lines(list, (char *)text.data, error);
-    if (result == 0 && list->count == 0)
-        result = dmsg_fail(error, DMSG_E_LOCAL, "%s names nobody, so nobody could write", path);
-    dmsg_buffer_done(&text);
-    return result;
-}
 
 static int read_policy(struct receiving *receiving, struct dmsg_error *error)
 {
     const struct receive *options = receiving->options;
     int result = add_patterns(&receiving->allow, &options->allow, "--allow", error);
     if (result == 0 && options->allow_file != NULL)
-        result = add_allow_file(&receiving->allow, options->allow_file, error);
+        result = add_pattern_file(&receiving->allow, options->allow_file, error);
     if (result == 0)
         result = add_patterns(&receiving->accept_poc, &options->accept_poc, "--accept-poc", error);
     receiving->policy = (struct dmsg_policy){.allow = receiving->allow.items,
@@ -379,6 +250,21 @@ static int open_broker(struct receiving *receiving, struct dmsg_error *error)
     return result;
 }
 
+static int wait_until_ready(struct receiving *receiving, struct dmsg_error *error)
+{
+    const struct readiness readiness = {
+        .program = receiving->self->program,
+        .context = &receiving->context,
+        .identity = &receiving->options->identity,
+        .discovery = receiving->discovery,
+        .deadline = receiving->deadline,
+        .wake_fd = receiving->signal_fd,
+        .stop = stop,
+        .user = receiving,
+    };
+    return readiness_wait(&readiness, &receiving->me, error);
+}
+
 /* The resolver process first: it must not hold a key. */
 static int prepare(struct receiving *receiving, struct dmsg_error *error)
 {
@@ -391,10 +277,8 @@ static int prepare(struct receiving *receiving, struct dmsg_error *error)
     if (result == 0)
         result = open_signals(receiving, error);
     if (result == 0)
-        result = wait_for_identity(receiving, error);
-    if (result == 0 && !receiving->stopped)
-        result = wait_for_record(receiving, error);
-    if (result < 0 || receiving->stopped)
+        result = wait_until_ready(receiving, error);
+    if (result < 0 || receiving->me == NULL)
         return result;
     if (receiving->policy.allow_count == 0)
         print_note(receiving->self->program, "without --allow every verified name may write");
@@ -435,17 +319,26 @@ static int check(const struct receive *options, struct dmsg_error *error)
     return result;
 }
 
+/* Of -W, for the loop: at least a second, so that what waits at the broker is taken. */
+static int time_left(const struct receiving *receiving)
+{
+    int64_t left = receiving->deadline - monotonic_now();
+    return receiving->deadline == 0 ? 0 : left < 1 ? 1 : (int)left;
+}
+
 static int run(struct invocation *self, struct dmsg_error *error)
 {
     struct receiving receiving = {.self = self, .options = self->options, .signal_fd = -1};
     struct dmsg_log log = {.write = write_log, .user = &receiving};
     struct dmsg_name name;
+    if (receiving.options->wait != 0)
+        receiving.deadline = monotonic_now() + receiving.options->wait;
     int result = check(receiving.options, error);
     if (result == 0)
         result = own_name(&name, &receiving.options->identity, error);
     if (result == 0)
         result = prepare(&receiving, error);
-    if (result == 0 && !receiving.stopped) {
+    if (result == 0 && receiving.me != NULL) {
         struct dmsg_receive_config config = {
             .context = &receiving.context,
             .identity = receiving.me,
@@ -459,7 +352,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
             .stop = stop,
             .wake_fd = receiving.signal_fd,
             .count_limit = (uint64_t)receiving.options->count,
-            .timeout = (int)receiving.options->wait,
+            .timeout = time_left(&receiving),
         };
         result = dmsg_receive(&config, error);
     }

@@ -173,23 +173,6 @@ int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *conte
     return dmsg_discovery_new(out, context, &config, error);
 }
 
-int add_patterns(struct pattern_list *list, const struct text_list *texts, const char *option,
-    struct dmsg_error *error)
-{
-    struct dmsg_pattern *items =
-        realloc(list->items, (list->count + texts->count + 1) * sizeof *items);
-    if (items == NULL)
-        return dmsg_fail_memory(error);
-    list->items = items;
-    for (size_t i = 0; i < texts->count; i++) {
-        struct dmsg_error why;
-        if (dmsg_pattern_parse(&items[list->count], dmsg_span_text(texts->items[i]), &why) < 0)
-            return dmsg_fail(error, DMSG_E_USAGE, "%s %s: %s", option, texts->items[i], why.text);
-        list->count++;
-    }
-    return 0;
-}
-
 /* ------------------------------------------------------------------------- input and output */
 
 static int read_descriptor(

@@ -63,16 +63,6 @@ int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
 int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
     const struct dns_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Patterns that grow; the caller frees items. */
-struct pattern_list {
-    struct dmsg_pattern *items;
-    size_t count;
-};
-
-/* Appends the patterns of a list of texts; option is named in the error. */
-int add_patterns(struct pattern_list *list, const struct text_list *texts, const char *option,
-    struct dmsg_error *error) DMSG_MUST_CHECK;
-
 /* Appends a file's content ("-": standard input), at most out->limit: DMSG_E_SIZE over it. */
 int read_input(struct dmsg_buffer *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
 

@@ -137,7 +137,9 @@ static const struct own_key *find_own_key(const struct dmsg_opener *opener, stru
     return NULL;
 }
 
-/* Without kid (poc) each own key whose algorithm it is gets a try. */
+/* Without kid (poc) each own key whose algorithm it is gets a try. What a fitting key says counts
+   more than that another does not fit, and most of all that one could not be tried: it may be the
+   right one. */
 static int decrypt_with_any(struct dmsg_opener *opener, const struct dmsg_jwe *jwe,
     struct dmsg_buffer *plaintext, struct dmsg_error *error)
 {
@@ -147,8 +149,7 @@ static int decrypt_with_any(struct dmsg_opener *opener, const struct dmsg_jwe *j
         int tried = dmsg_jwe_decrypt(opener->own[i].key, jwe, &opener->header, plaintext, &latest);
         if (tried == 0)
             return 0;
-        /* What a fitting key says counts more than that another does not fit. */
-        if (i == 0 || result == DMSG_E_ALGORITHM) {
+        if (i == 0 || result == DMSG_E_ALGORITHM || tried == DMSG_E_INTERNAL) {
             result = tried;
             if (error != NULL)
                 *error = latest;
@@ -340,6 +341,17 @@ static struct dmsg_jws find_parts(const struct dmsg_message *message)
     return jws;
 }
 
+static int verify_with(struct dmsg_opener *opener, const struct dmsg_jws *jws,
+    const struct dmsg_peer_key *peer_key, struct dmsg_error *error)
+{
+    struct dmsg_jose_key *key;
+    int result =
+        dmsg_keyring_get(&opener->senders, opener->jose, peer_key, DMSG_USE_VERIFY, &key, error);
+    return result < 0 ? result : dmsg_jws_verify(key, jws, &opener->header, error);
+}
+
+/* Any of the keys will do. That one could not be tried counts more than that others do not fit: it
+   may be the right one. */
 static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
     const struct dmsg_peer *peer, const struct dmsg_message *message, struct dmsg_error *error)
 {
@@ -347,13 +359,15 @@ static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
     int count = dmsg_peer_sender_keys(peer, dmsg_span_text(message->kid), keys, error);
     int result = count < 0 ? count : DMSG_E_SIGNATURE;
     for (int i = 0; i < count; i++) {
-        struct dmsg_jose_key *key;
-        result =
-            dmsg_keyring_get(&opener->senders, opener->jose, keys[i], DMSG_USE_VERIFY, &key, error);
-        if (result == 0)
-            result = dmsg_jws_verify(key, jws, &opener->header, error);
-        if (result == 0)
+        struct dmsg_error latest;
+        int tried = verify_with(opener, jws, keys[i], &latest);
+        if (tried == 0)
             return 0;
+        if (result != DMSG_E_INTERNAL) {
+            result = tried;
+            if (error != NULL)
+                *error = latest;
+        }
     }
     return result;
 }
@@ -361,6 +375,8 @@ static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
 int dmsg_open_finish(struct dmsg_opener *opener, struct dmsg_message *message,
     const struct dmsg_peer *peer, struct dmsg_error *error)
 {
+    message->verified = false;
+    dmsg_buffer_reset(&message->payload);
     if (message->jws.size == 0 || !dmsg_name_equal(&peer->name, &message->sender))
         return dmsg_fail(error, DMSG_E_INTERNAL, "keys of another name than the sender's");
     if (message->early)

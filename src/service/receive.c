@@ -15,8 +15,7 @@
 /* A turn of the loop comes at least this often. */
 #define TURN_MOST 60000
 
-/* ------------------------------------------------------------------- what all parts have need of
- */
+/* ------------------------------------------------------------------- what all parts need */
 
 void dmsg_receiver_refuse(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
     const char *id, const struct dmsg_error *why, enum dmsg_log_level level)
@@ -193,20 +192,33 @@ static int turn(struct dmsg_receiver *receiver, struct dmsg_error *error)
     return read_batch(receiver, revents, error);
 }
 
+/* What was acknowledged is delivered before the end, for the store may forget it. */
+static int deliver_rest(struct dmsg_receiver *receiver, struct dmsg_error *error)
+{
+    int code = 0;
+    while (code == 0 && receiver->backlog)
+        code = dmsg_deliver(receiver, error);
+    return code;
+}
+
 static int run(struct dmsg_receiver *receiver, struct dmsg_error *error)
 {
     const struct dmsg_receive_config *config = receiver->config;
-    for (;;) {
+    int code = 0;
+    while (code == 0) {
         if (dmsg_deliver_is_enough(receiver))
             return 0;
         if (config->stop != NULL && config->stop(config->user))
-            return 0;
-        if (receiver->stop_at != 0 && dmsg_clock_ms() >= receiver->stop_at)
-            return dmsg_fail(error, DMSG_E_TIMEOUT, "%d seconds are over", config->timeout);
-        int code = turn(receiver, error);
-        if (code < 0)
-            return code;
+            return deliver_rest(receiver, error);
+        if (receiver->stop_at != 0 && dmsg_clock_ms() >= receiver->stop_at) {
+            code = deliver_rest(receiver, error);
+            return code < 0 || dmsg_deliver_is_enough(receiver)
+                       ? code
+                       : dmsg_fail(error, DMSG_E_TIMEOUT, "%d seconds are over", config->timeout);
+        }
+        code = turn(receiver, error);
     }
+    return code;
 }
 
 /* ---------------------------------------------------------------------------- start and end */

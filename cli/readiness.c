@@ -1,0 +1,143 @@
+#include "readiness.h"
+
+#include "base/cleanup.h"
+#include "base/fail.h"
+#include "own_keys.h"
+
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+/* Pauses, in milliseconds. */
+#define PAUSE_FIRST 1000
+#define PAUSE_MOST 60000
+
+/* What was said last, since the same trouble is said once and not in every turn. */
+struct turn {
+    char said[DMSG_ERROR_TEXT];
+    int pause;
+};
+
+static bool is_stopped(const struct readiness *readiness)
+{
+    return readiness->stop(readiness->user);
+}
+
+int64_t monotonic_now(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* Says what is wrong, and sleeps unless told to stop. 1 to go on, 0 when stopped. */
+static int try_later(const struct readiness *readiness, struct turn *turn, struct dmsg_error *error)
+{
+    struct pollfd wait = {.fd = readiness->wake_fd, .events = POLLIN};
+    int64_t left = readiness->deadline - monotonic_now();
+    if (strcmp(turn->said, error->text) != 0)
+        print_error(readiness->program, error);
+    snprintf(turn->said, sizeof turn->said, "%s", error->text);
+    turn->pause = turn->pause == 0               ? PAUSE_FIRST
+                  : turn->pause * 2 < PAUSE_MOST ? turn->pause * 2
+                                                 : PAUSE_MOST;
+    if (readiness->deadline != 0 && left <= 0)
+        return dmsg_fail(error, DMSG_E_TIMEOUT, "the time is over, and the receiver has not begun");
+    if (readiness->deadline != 0 && left * 1000 < turn->pause)
+        turn->pause = (int)left * 1000;
+    (void)poll(&wait, 1, turn->pause);
+    return !is_stopped(readiness);
+}
+
+static int wait_for_identity(
+    const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
+{
+    struct turn turn = {0};
+    int result = own_identity(out, readiness->context, readiness->identity, error);
+    if (result == DMSG_E_LOCAL)
+        print_note(
+            readiness->program, "waiting for an identity (`danemsg identity new` makes one)");
+    while (result == DMSG_E_LOCAL) {
+        int later = try_later(readiness, &turn, error);
+        if (later <= 0)
+            return later;
+        result = own_identity(out, readiness->context, readiness->identity, error);
+    }
+    return result;
+}
+
+static int ask_dns(
+    const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
+{
+    const struct dmsg_peer *peer = NULL;
+    int result = dmsg_discovery_find_fresh(
+        readiness->discovery, dmsg_identity_name(me), LOOKUP_TIMEOUT, &peer, error);
+    if (result == 0) {
+        result = own_keys_check(me, peer, error);
+        dmsg_peer_release(peer);
+    }
+    return result;
+}
+
+static int print_records(
+    const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
+{
+    struct dmsg_buffer records = {0};
+    int result = own_keys_put_records(&records, me, error);
+    if (result == 0) {
+        print_note(readiness->program,
+            "DNS needs this of you, in a signed zone (see `danemsg identity tlsa`):");
+        fprintf(stderr, "%.*s", (int)records.size, (const char *)records.data);
+    }
+    dmsg_buffer_done(&records);
+    return result;
+}
+
+static int say_in_step(
+    const struct readiness *readiness, const struct dmsg_name *name, struct dmsg_error *error)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = crypto_folder(&folder, readiness->identity, error);
+    if (result < 0)
+        return result;
+    size_t size = strlen(folder);
+    print_note(readiness->program, "Reading %s%s%s.key.pem", folder,
+        size > 0 && folder[size - 1] == '/' ? "" : "/", name->text);
+    return 0;
+}
+
+static int wait_for_record(
+    const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
+{
+    struct turn turn = {0};
+    int result = ask_dns(readiness, me, error);
+    while (result != 0 && result != DMSG_E_DNS_TEMPORARY) {
+        struct dmsg_error why = *error;
+        int later;
+        if (result == DMSG_E_INTERNAL ||
+            (turn.said[0] == '\0' && print_records(readiness, me, error) < 0))
+            return error->code;
+        *error = why;
+        later = try_later(readiness, &turn, error);
+        if (later <= 0)
+            return later;
+        result = ask_dns(readiness, me, error);
+    }
+    if (result == 0)
+        return say_in_step(readiness, dmsg_identity_name(me), error);
+    print_note(readiness->program, "own record not checked: %s", error->text);
+    return 0;
+}
+
+int readiness_wait(
+    const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
+{
+    struct dmsg_identity *me = NULL;
+    int result = wait_for_identity(readiness, &me, error);
+    if (result == 0 && me != NULL)
+        result = wait_for_record(readiness, me, error);
+    if (result < 0 || is_stopped(readiness))
+        dmsg_identity_free(&me);
+    *out = me;
+    return result;
+}
