@@ -1,0 +1,84 @@
+"""An installed copy: the example compiles against it with pkg-config alone, and its messages pass
+between names; the headers stand by themselves; only the documented symbols are exported."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from world import DANEMSG, ROOT
+
+HEADERS = sorted(path.name for path in (ROOT / "include" / "danemsg").glob("*.h"))
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, timeout=120,
+                          **options)
+    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The root below which `meson install` put everything."""
+    build = DANEMSG.parent.parent
+    if not (build / "build.ninja").exists():
+        pytest.skip("the program under test has no build folder to install from")
+    root = tmp_path_factory.mktemp("installed")
+    run("meson", "install", "-C", build, "--no-rebuild", "--destdir", root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def compile_flags(installed):
+    [description] = installed.rglob("danemsg.pc")
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(description.parent),
+                   "PKG_CONFIG_SYSROOT_DIR": str(installed)}
+    flags = run("pkg-config", "--cflags", "--libs", "danemsg", env=environment).decode().split()
+    [library] = installed.rglob("libdanemsg.so")
+    return flags, library.parent
+
+
+@pytest.fixture(scope="module")
+def courier(installed, compile_flags, tmp_path_factory):
+    flags, library = compile_flags
+    program = tmp_path_factory.mktemp("example") / "courier"
+    run("cc", "-std=c17", "-Wall", "-Wextra", "-Werror", ROOT / "examples" / "courier.c",
+        *flags, "-o", program)
+    [resolver] = installed.rglob("danemsg-resolver")
+    assert os.access(resolver, os.X_OK)
+    return program, library, resolver
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_stands_by_itself(compile_flags, tmp_path, header):
+    source = tmp_path / "one.c"
+    source.write_text(f"#include <danemsg/{header}>\n#include <danemsg/{header}>\nint x;\n")
+    run("cc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *compile_flags[0],
+        "-c", source, "-o", tmp_path / "one.o")
+
+
+def test_only_declared_symbols_are_exported(compile_flags):
+    declared = set()
+    for header in (ROOT / "include" / "danemsg").glob("*.h"):
+        text = re.sub(r"/\*.*?\*/|\btypedef [^;]*;", "", header.read_text(), flags=re.DOTALL)
+        declared |= set(re.findall(r"\b(dmsg_[a-z0-9_]+)\(", text))
+    symbols = run("nm", "-D", "--defined-only", compile_flags[1] / "libdanemsg.so").decode()
+    exported = set(re.findall(r" T (\w+)", symbols))
+    assert exported and exported == declared
+
+
+def test_the_example(world, alice, bob, courier):
+    program, library, resolver = courier
+    environment = {**world.environment(), "LD_LIBRARY_PATH": str(library),
+                   "DNS_STUB": world.environment()["DANEMSG_DNS_STUB"].split()[0],
+                   "TRUST_ANCHOR": world.environment()["DANEMSG_TRUST_ANCHOR"],
+                   "RESOLVER": str(resolver)}
+    sealed = run(program, "seal", world.crypto, alice, bob, input=b"A LETTER", env=environment)
+    assert run(program, "open", world.crypto, bob, input=sealed, env=environment) == b"A LETTER"
+    assert world.run("open", me=bob, input=sealed).out == b"A LETTER"
+    altered = sealed[:-10] + bytes([sealed[-10] ^ 1]) + sealed[-9:]
+    refused = subprocess.run([program, "open", world.crypto, bob], input=altered,
+                             capture_output=True, env=environment, timeout=60)
+    assert (refused.returncode, refused.stdout) == (7, b""), refused.stderr
