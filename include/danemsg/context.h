@@ -16,7 +16,8 @@
 
 struct dmsg_context {
     OSSL_LIB_CTX *library;  /* NULL: the default one */
-    const char *properties; /* property query for fetches, NULL for none */
+    const char *properties; /* property query for private keys (a TPM's provider), NULL for none;
+                               all else is fetched from the default provider */
 
     void *user; /* handed to the functions below */
 

@@ -500,6 +500,9 @@ static void signatures_of_another_size(void)
                 verify_parts(kinds[k], json, text("x"), other, DMSG_FORM_COMPACT) == DMSG_E_FORMAT,
                 "%s %zu", kinds[k], other.size);
         }
+        static const uint8_t longer_than_any_buffer[20000];
+        other = (struct dmsg_span){longer_than_any_buffer, sizeof longer_than_any_buffer};
+        CHECK(verify_parts(kinds[k], json, text("x"), other, DMSG_FORM_COMPACT) == DMSG_E_FORMAT);
     }
 }
 

@@ -58,6 +58,9 @@ static void replace(struct pieces *pieces, const char *from, const char *to)
     memcpy(at, to, strlen(to));
 }
 
+/* More than any of these texts takes, so that all of it is known to be empty before. */
+#define ROOM 32768
+
 static struct dmsg_error last_error;
 
 /* Opens a text; checks that a failure leaves nothing behind: not in the output, not after it, not
@@ -66,9 +69,9 @@ static int open_text(const char *kind, struct dmsg_span jwe_text)
 {
     struct dmsg_buffer opened = {0};
     struct dmsg_jwe jwe;
-    uint8_t *room = dmsg_buffer_reserve(&opened, 1024);
+    uint8_t *room = dmsg_buffer_reserve(&opened, ROOM);
     if (room != NULL)
-        memset(room, 0, 1024);
+        memset(room, 0, ROOM);
     dmsg_buffer_put_text(&opened, "before");
     last_error.code = 77;
     int result = dmsg_jwe_parse(&jwe, jwe_text, &last_error);

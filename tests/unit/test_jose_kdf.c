@@ -87,6 +87,28 @@ static void key_wrap_as_openssl(void)
     EVP_CIPHER_free(type);
 }
 
+/* A wrapping that is right but for one octet of the initial value, which is the integrity check. */
+static void every_octet_of_the_initial_value(void)
+{
+    EVP_CIPHER *type = EVP_CIPHER_fetch(NULL, "AES-256-WRAP", NULL);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    uint8_t kek[32] = {1}, key[32] = {2}, wrapped[48], back[32], value[8];
+    int size = 0;
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    for (size_t i = 0; i <= sizeof value; i++) {
+        memset(value, 0xa6, sizeof value);
+        if (i < sizeof value)
+            value[i] ^= 1;
+        REQUIRE(EVP_EncryptInit_ex2(ctx, type, kek, value, NULL) == 1);
+        REQUIRE(EVP_EncryptUpdate(ctx, wrapped, &size, key, sizeof key) == 1 && size == 40);
+        CHECK_ROW(dmsg_key_unwrap(test_jose(), kek, wrapped, back, sizeof back, NULL) ==
+                      (i == sizeof value),
+            "octet %zu", i);
+    }
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(type);
+}
+
 /* RFC 7518 appendix B.3. */
 static const char b3_iv[] = "1af38c2dc2b96ffdd86694092341bc04";
 static const char b3_ciphertext[] =
@@ -184,5 +206,6 @@ static void a256gcm(void)
     CHECK(is_hex(tag, sizeof tag, "76fc6ece0f4e1768cddf8853bb2d551b"));
 }
 
-TEST_MAIN(TEST(concat_kdf), TEST(key_wrap), TEST(key_wrap_as_openssl), TEST(a256cbc_hs512),
-    TEST(a256gcm), TEST(content_encryption), TEST(frees_everything))
+TEST_MAIN(TEST(concat_kdf), TEST(key_wrap), TEST(key_wrap_as_openssl),
+    TEST(every_octet_of_the_initial_value), TEST(a256cbc_hs512), TEST(a256gcm),
+    TEST(content_encryption), TEST(frees_everything))
