@@ -171,8 +171,7 @@ static int put_new(struct memory_store *memory, const struct dmsg_store_entry *e
 static int take(
     struct memory_store *memory, struct dmsg_memory_record *record, struct dmsg_error *error)
 {
-    struct dmsg_memory_sender *sender =
-        dmsg_memory_sender_touch(&memory->senders, &record->sender->name);
+    struct dmsg_memory_sender *sender = dmsg_memory_sender_touch(&memory->senders, &record->name);
     if (sender == NULL || !journal_ready(memory))
         return dmsg_fail_memory(error);
     dmsg_memory_record_take(&memory->records, record);

@@ -35,8 +35,9 @@ struct dmsg_memory_zone {
 struct dmsg_memory_record {
     struct dmsg_memory_record *previous, *next;               /* in its list, by row */
     struct dmsg_memory_record *sender_previous, *sender_next; /* waiting: of its sender, by row */
-    struct dmsg_memory_sender *sender;
-    struct dmsg_memory_zone *zone; /* of a waiting stranger */
+    struct dmsg_memory_sender *sender; /* of a waiting message; a kept one may outlive it */
+    struct dmsg_name name;             /* the sender's */
+    struct dmsg_memory_zone *zone;     /* of a waiting stranger */
     bool waiting;
     int64_t row;
     enum dmsg_format format;

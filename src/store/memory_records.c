@@ -101,7 +101,8 @@ struct dmsg_memory_record *dmsg_memory_record_new(struct dmsg_memory_records *re
         record->zone->records++;
     }
     fill_record(record, entry, content);
-    record->sender = sender;
+    record->sender = waiting ? sender : NULL;
+    record->name = sender->name;
     record->waiting = waiting;
     record->row = ++records->last_row;
     struct dmsg_memory_list *list = waiting ? &records->waiting : &records->kept;
@@ -127,7 +128,7 @@ void dmsg_memory_record_show(const struct dmsg_memory_record *record, struct dms
 {
     *out = (struct dmsg_record){.row = record->row,
         .format = record->format,
-        .sender = record->sender->name,
+        .sender = record->name,
         .issued_at = record->issued_at,
         .expires_at = record->expires_at,
         .received_at = record->received_at,

@@ -613,6 +613,33 @@ static void delivery_is_in_the_order_of_acceptance(void)
     dmsg_store_close(&store);
 }
 
+/* More senders than are remembered, none of whose ids must be kept: what they sent is still here.
+ */
+static void a_kept_message_outlives_its_sender(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    char name[40];
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    for (int i = 0; i <= DMSG_MEMORY_SENDERS_MAX; i++) {
+        snprintf(name, sizeof name, "n%d.example", i);
+        struct dmsg_message message = message_of(name, "1", "x");
+        message.expires_at = fake_now + 2;
+        REQUIRE(accept_one(store, message) == 0);
+    }
+    REQUIRE(dmsg_store_commit(store, NULL) == 0);
+    fake_now += 2 * DAY;
+    CHECK(accept_one(store, message_of("later.example", "1", "x")) == 0);
+    CHECK(dmsg_store_purge(store, NULL) == 0);
+    CHECK(accept_one(store, message_of("again.example", "1", "x")) == 0);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(strcmp(record.sender.text, "n0.example") == 0);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(strcmp(record.sender.text, "n1.example") == 0);
+    dmsg_store_close(&store);
+}
+
 TEST_MAIN(TEST(commit_keeps_and_rollback_forgets), TEST(rollback_puts_back_what_was_taken),
     TEST(transactions_do_not_nest), TEST(judgements_leave_the_transaction_usable),
     TEST(trouble_breaks_the_transaction), TEST(replay_is_by_sender_and_id),
@@ -622,4 +649,5 @@ TEST_MAIN(TEST(commit_keeps_and_rollback_forgets), TEST(rollback_puts_back_what_
     TEST(waiting_keeps_the_order_of_arrival), TEST(the_same_message_waits_once), TEST(waiting_ends),
     TEST(a_stranger_has_a_small_budget_by_zone), TEST(a_stranger_has_few_octets),
     TEST(strangers_together_are_bounded), TEST(known_senders_are_bounded),
-    TEST(rollback_gives_the_budget_back), TEST(delivery_is_in_the_order_of_acceptance))
+    TEST(rollback_gives_the_budget_back), TEST(delivery_is_in_the_order_of_acceptance),
+    TEST(a_kept_message_outlives_its_sender))
