@@ -1,6 +1,5 @@
 #include "danemsg/span.h"
 
-#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +22,7 @@ static bool grow(struct dmsg_buffer *buffer, size_t needed)
         return false;
     if (buffer->data != NULL) {
         memcpy(data, buffer->data, buffer->size);
-        OPENSSL_cleanse(buffer->data, buffer->capacity);
+        explicit_bzero(buffer->data, buffer->capacity);
         free(buffer->data);
     }
     buffer->data = data;
@@ -97,7 +96,7 @@ void dmsg_buffer_format(struct dmsg_buffer *buffer, const char *format, ...)
 void dmsg_buffer_reset(struct dmsg_buffer *buffer)
 {
     if (buffer->data != NULL)
-        OPENSSL_cleanse(buffer->data, buffer->size);
+        explicit_bzero(buffer->data, buffer->size);
     buffer->size = 0;
     buffer->failed = false;
 }
@@ -107,7 +106,7 @@ void dmsg_buffer_done(struct dmsg_buffer *buffer)
     if (buffer == NULL)
         return;
     if (buffer->data != NULL)
-        OPENSSL_cleanse(buffer->data, buffer->capacity);
+        explicit_bzero(buffer->data, buffer->capacity);
     free(buffer->data);
     buffer->data = NULL;
     buffer->size = buffer->capacity = 0;

@@ -141,10 +141,7 @@ int dmsg_setup_take(struct dmsg_setup_item *out, struct dmsg_span *body, struct 
 static int parse_name(struct dmsg_name *out, struct dmsg_span text, struct dmsg_error *error)
 {
     struct dmsg_name name;
-    int result = dmsg_name_parse(&name, text, error);
-    if (result < 0)
-        return result;
-    if (!dmsg_span_equal_text(text, name.text))
+    if (dmsg_name_parse(&name, text, NULL) < 0 || !dmsg_span_equal_text(text, name.text))
         return dmsg_fail(error, DMSG_E_FORMAT, "a name that is not in its canonical form");
     *out = name;
     return 0;

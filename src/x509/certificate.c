@@ -74,6 +74,17 @@ static bool find_spki(struct dmsg_span *spki, struct dmsg_span der)
     return !tbs.failed;
 }
 
+/* DER has one encoding of everything (X.690 section 10). Cheap: the signed part is not encoded
+ * anew. */
+static bool encodes_back(const X509 *x509, struct dmsg_span der)
+{
+    unsigned char *octets = NULL;
+    int size = i2d_X509(x509, &octets);
+    bool same = size > 0 && dmsg_span_equal(der, (struct dmsg_span){octets, (size_t)size});
+    OPENSSL_free(octets);
+    return same;
+}
+
 static int fill_in(struct dmsg_certificate *made, struct dmsg_error *error)
 {
     if (!dmsg_der_well_formed(dmsg_buffer_span(&made->der)) ||
@@ -88,7 +99,8 @@ static int fill_in(struct dmsg_certificate *made, struct dmsg_error *error)
     made->x509 = d2i_X509(NULL, &position, (long)made->der.size);
     /* Reads the extensions once, now, so that later looks at them only read; -1: no purpose. */
     bool readable = made->x509 != NULL && position == made->der.data + made->der.size &&
-                    X509_check_purpose(made->x509, -1, 0) == 1;
+                    X509_check_purpose(made->x509, -1, 0) == 1 &&
+                    encodes_back(made->x509, dmsg_buffer_span(&made->der));
     ERR_clear_error();
     if (!readable)
         return dmsg_fail(error, DMSG_E_CERTIFICATE,

@@ -120,8 +120,10 @@ static const char *curve_of(const EVP_PKEY *key)
 static bool rsa_in_table(const EVP_PKEY *key)
 {
     int bits = EVP_PKEY_get_bits(key);
+    DMSG_CLEANUP(cleanup_bn) BIGNUM *modulus = NULL;
     DMSG_CLEANUP(cleanup_bn) BIGNUM *exponent = NULL;
     if (bits < DMSG_RSA_BITS_MIN || bits > DMSG_RSA_BITS_MAX ||
+        EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &modulus) != 1 || !BN_is_odd(modulus) ||
         EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1 ||
         BN_num_bits(exponent) > 32)
         return false;

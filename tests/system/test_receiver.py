@@ -292,13 +292,20 @@ def test_a_hundred_thousand_hostile_packets(world, alice, bob, rsa_bob):
 def test_hostile_packets_under_valgrind(world, alice, bob):
     valgrind = ("valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
                 "--errors-for-leak-kinds=definite", "--trace-children=no")
-    with Receiver(world, bob, (), {}, wrapper=valgrind).start(timeout=60) as receiver:
+    # Under valgrind /proc/self/exe is valgrind itself.
+    resolver = {"DANEMSG_RESOLVER": DANEMSG.parent.parent / "libexec" / "danemsg-resolver"}
+    receiver = Receiver(world, bob, (), resolver, wrapper=valgrind)
+    receiver.start(timeout=60)
+    try:
         made = hostile.packets(1000, 2, lambda: world.message(alice, bob))
         world.broker.publish_many(bob, made, qos=1)
         world.broker.publish(bob, world.message(alice, bob, b"STILL HERE").envelope())
         receiver.wait_out("says: STILL HERE\n", timeout=240)
         assert receiver.stop(timeout=60) == 0, receiver.err
         assert "== " not in receiver.err, receiver.err
+    finally:
+        if receiver.process is not None:
+            receiver.stop()
 
 
 def test_no_core_and_no_tracer(world, bob):

@@ -181,6 +181,14 @@ static void refuses_lenient_encodings(void)
     other[3] = (uint8_t)(body + 1);
     CHECK(parse_bytes(other, der.size + 1) == DMSG_E_CERTIFICATE);
 
+    /* Its unused bits, of which there are none, set to some (X.690 section 11.2.1). */
+    REQUIRE(der.data[signature + 2] == 0);
+    memcpy(other, der.data, der.size);
+    CHECK(parse_bytes(other, der.size) == 0);
+    other[signature + 2] = 1;
+    other[der.size - 1] |= 1;
+    CHECK(parse_bytes(other, der.size) == DMSG_E_CERTIFICATE);
+
     memcpy(other, "\x30\x80", 2);
     memcpy(other + 2, der.data + 4, body);
     memcpy(other + 2 + body, "\0\0", 2);

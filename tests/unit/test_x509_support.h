@@ -79,11 +79,11 @@ static inline EVP_PKEY *key_of(const char *kind)
 }
 
 /* A public RSA key of this size: nobody has the private half, nobody needs it here. */
-static inline EVP_PKEY *rsa_of(int bits, const char *exponent_hex)
+static inline EVP_PKEY *rsa_with(int bits, const char *exponent_hex, int bottom)
 {
     EVP_PKEY *key = NULL;
     BIGNUM *modulus = BN_new(), *exponent = NULL;
-    CHECK(BN_rand(modulus, bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD) == 1);
+    CHECK(BN_rand(modulus, bits, BN_RAND_TOP_ONE, bottom) == 1);
     CHECK(BN_hex2bn(&exponent, exponent_hex) > 0);
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     CHECK(OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) == 1);
@@ -96,6 +96,30 @@ static inline EVP_PKEY *rsa_of(int bits, const char *exponent_hex)
     OSSL_PARAM_free(parameters);
     OSSL_PARAM_BLD_free(builder);
     BN_free(exponent);
+    BN_free(modulus);
+    return key;
+}
+
+static inline EVP_PKEY *rsa_of(int bits, const char *exponent_hex)
+{
+    return rsa_with(bits, exponent_hex, BN_RAND_BOTTOM_ODD);
+}
+
+/* No product of two primes. */
+static inline EVP_PKEY *even_rsa(void)
+{
+    EVP_PKEY *key;
+    BIGNUM *modulus = NULL;
+    do {
+        key = rsa_with(2048, "010001", BN_RAND_BOTTOM_ANY);
+        BN_free(modulus);
+        modulus = NULL;
+        CHECK(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &modulus) == 1);
+        if (BN_is_odd(modulus)) {
+            EVP_PKEY_free(key);
+            key = NULL;
+        }
+    } while (key == NULL);
     BN_free(modulus);
     return key;
 }

@@ -49,6 +49,10 @@ static void rooms_agree_on_rsa(void)
         check_agreement(key, row);
         EVP_PKEY_free(key);
     }
+    EVP_PKEY *even = even_rsa();
+    CHECK(dmsg_key_purposes(even, NULL) == 0);
+    check_agreement(even, "RSA with an even modulus");
+    EVP_PKEY_free(even);
 }
 
 TEST_MAIN(TEST(rooms_agree_on_types), TEST(rooms_agree_on_rsa))
