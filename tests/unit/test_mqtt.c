@@ -6,17 +6,20 @@
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT                                                                                       \
-    10000         /* milliseconds: longer than anything here takes, but on a machine under load    \
-                   */
-#define QUIET 300 /* for what should not come */
+/* Milliseconds: longer than anything here takes, but on a machine under load; and for what should
+   not come. */
+#define WAIT 10000
+#define QUIET 300
 
 static const int versions[] = {5, 311};
 
@@ -668,6 +671,8 @@ static int accept_client(int listener, struct dmsg_mqtt *mqtt)
     if (dmsg_mqtt_reconnect(mqtt, NULL) < 0 || poll(&wait, 1, WAIT) != 1)
         return -1;
     int fd = accept(listener, NULL, NULL);
+    struct timeval patience = {.tv_sec = WAIT / 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     struct pollfd client = {.fd = fd, .events = POLLIN};
     for (int i = 0; i < 50 && poll(&client, 1, 0) == 0; i++) /* until CONNECT comes */
         (void)turn(mqtt, 20, NULL);
@@ -1102,6 +1107,59 @@ static void tls_batches_do_not_stall(void)
     broker_stop(&broker);
 }
 
+/* A server that puts everything it has to say into as few TLS records as it can, and is silent
+   then. */
+static void play_tls_server(int listener, const struct tls_files *files)
+{
+    static uint8_t out[5 + 400 * 40];
+    uint8_t in[512];
+    size_t size = 5;
+    memcpy(out, "\x20\x03\x00\x00\x00", 5);
+    for (int i = 1; i <= 400; i++) { /* PUBLISH, QoS 1, topic "t", no properties, 29 octets */
+        const uint8_t header[] = {0x32, 35, 0, 1, 't', (uint8_t)(i >> 8), (uint8_t)i, 0};
+        memcpy(out + size, header, sizeof header);
+        memset(out + size + sizeof header, 'x', 29);
+        size += sizeof header + 29;
+    }
+    SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate_file(server, files->certificate, SSL_FILETYPE_PEM);
+    SSL_CTX_use_PrivateKey_file(server, files->key, SSL_FILETYPE_PEM);
+    SSL *ssl = SSL_new(server);
+    SSL_set_fd(ssl, accept(listener, NULL, NULL));
+    if (SSL_accept(ssl) == 1 && SSL_read(ssl, in, sizeof in) > 0)
+        (void)SSL_write(ssl, out, (int)size);
+    while (SSL_read(ssl, in, sizeof in) > 0)
+        ;
+    _exit(0);
+}
+
+static void packets_of_one_tls_record_are_all_found(void)
+{
+    struct broker fake;
+    struct tls_files files;
+    REQUIRE(broker_prepare(&fake));
+    int listener = listen_on_loopback(&fake.port);
+    make_tls_files(&fake, &files, "IP:127.0.0.1", 10);
+    pid_t child = fork();
+    if (child == 0)
+        play_tls_server(listener, &files);
+    close(listener);
+    struct dmsg_mqtt_config config = config_of(&fake, 5, NULL);
+    config.tls = true;
+    config.ca_file = files.authority;
+    struct dmsg_mqtt *mqtt = connect_with(&config);
+    REQUIRE(mqtt != NULL);
+    int64_t before = milliseconds();
+    dmsg_mqtt_limit_batch(mqtt, 7);
+    int taken = take_packets(mqtt, 400, WAIT);
+    CHECK_ROW(taken == 400, "%d", taken);
+    CHECK(milliseconds() - before < 1000); /* no waiting for a keepalive to come by */
+    dmsg_mqtt_free(&mqtt);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    broker_stop(&fake);
+}
+
 static void stop_the_common_broker(void)
 {
     if (common.pid == 0)
@@ -1121,4 +1179,5 @@ TEST_MAIN(TEST(publishes_and_receives), TEST(batches_are_bounded),
     TEST(subscriptions_and_publishes_may_be_refused), TEST(publishes_survive_a_reconnect),
     TEST(publishes_are_bounded), TEST(silence_ends_in_time), TEST(flushing_is_not_for_subscribers),
     TEST(tls_verifies_the_broker), TEST(tls_with_a_client_certificate),
-    TEST(tls_and_plain_do_not_mix), TEST(tls_batches_do_not_stall), TEST(stop_the_common_broker))
+    TEST(tls_and_plain_do_not_mix), TEST(tls_batches_do_not_stall),
+    TEST(packets_of_one_tls_record_are_all_found), TEST(stop_the_common_broker))
