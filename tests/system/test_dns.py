@@ -4,7 +4,7 @@
 import craft
 import pytest
 from cases import STATUS
-from servers import Knot, free_port
+from servers import LOOPBACK, Knot, free_port
 from signed_zone import SignedZone
 
 # zone of alice, what it is like, and the word for it.
@@ -184,3 +184,19 @@ def test_a_record_that_cannot_be_parsed_is_skipped(world, alice):
     sealed = world.run("seal", "--to", name, me=alice, input=b"STILL READABLE")
     assert sealed.status == 0, sealed
     assert world.run("open", me=name, input=sealed.out).out == b"STILL READABLE"
+
+
+def test_servers_to_ask(world, alice):
+    """--dns-server: everything is asked there, validated here, and one that is silent is passed by."""
+    server = f"{LOOPBACK}@{world.knot.port}"
+    silent = f"{LOOPBACK}@{free_port()}"
+    for servers in [server], [silent, server]:
+        options = [word for server in servers for word in ("--dns-server", server)]
+        found = world.run("lookup", alice, *options, DANEMSG_DNS_STUB=None)
+        assert found.status == 0 and "secure" in found.text, found
+    found = world.run("lookup", alice, "--dns-server", silent, DANEMSG_DNS_STUB=None)
+    assert found.status == 4, found
+    found = world.run("lookup", alice, DANEMSG_DNS_STUB=None, DANEMSG_DNS_SERVER=server)
+    assert found.status == 0, found
+    found = world.run("lookup", alice, "--dns-server", "nonsense")
+    assert found.status in (1, 2) and "nonsense" in found.err, found
