@@ -297,6 +297,7 @@ def test_hostile_packets_under_valgrind(world, alice, bob):
     receiver = Receiver(world, bob, (), resolver, wrapper=valgrind)
     receiver.start(timeout=60)
     try:
+        assert "valgrind" in os.readlink(f"/proc/{receiver.process.pid}/exe")
         made = hostile.packets(1000, 2, lambda: world.message(alice, bob))
         world.broker.publish_many(bob, made, qos=1)
         world.broker.publish(bob, world.message(alice, bob, b"STILL HERE").envelope())
