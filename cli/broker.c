@@ -189,22 +189,27 @@ static int read_password(struct broker *out, const char *path, struct dmsg_error
     return 0;
 }
 
-/* The environment's host may stand beside -L, which goes over it; -h may not. */
-static bool given_by_flag(const char *host)
+/* The environment's host and port may stand beside -L, which goes over them; -h and -p may not. */
+static bool given_by_flag(const struct broker_options *options)
 {
-    return host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST");
+    const char *host = options->host;
+    bool port = options->port != 0 && getenv("MQTT_PORT") == NULL && getenv("DANEMSG_PORT") == NULL;
+    return port || (host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST"));
 }
 
 static int check(const struct broker_options *options, struct dmsg_error *error)
 {
-    if (options->url != NULL && given_by_flag(options->host))
-        return dmsg_fail(error, DMSG_E_USAGE, "-L says which host: -h does not go with it");
+    if (options->url != NULL && given_by_flag(options))
+        return dmsg_fail(
+            error, DMSG_E_USAGE, "-L says which host and port: -h and -p do not go with it");
     if ((options->certificate != NULL) != (options->key != NULL))
         return dmsg_fail(error, DMSG_E_USAGE, "--cert and --key go together");
     if (options->password != NULL && options->password_file != NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "-P or --password-file, not both");
-    if (options->will_topic == NULL && options->will_payload != NULL)
-        return dmsg_fail(error, DMSG_E_USAGE, "--will-payload needs --will-topic");
+    if (options->will_topic == NULL &&
+        (options->will_payload != NULL || options->will_qos != 0 || options->will_retain))
+        return dmsg_fail(
+            error, DMSG_E_USAGE, "--will-payload, --will-qos and --will-retain need --will-topic");
     return 0;
 }
 
@@ -231,24 +236,24 @@ static void print_debug(void *user, const char *text)
 int broker_read(struct broker *out, const struct broker_options *options, const char *program,
     struct dmsg_error *error)
 {
-    *out = (struct broker){
-        .config = {
-            .host = options->host,
-            .port = (int)options->port,
-            .keepalive = (int)options->keepalive,
-            .client_id = options->id,
-            .username = options->username,
-            .password = options->password,
-            .tls = options->tls || options->ca_file != NULL || options->ca_folder != NULL ||
-                   options->certificate != NULL || options->port == PORT_TLS,
-            .ca_file = options->ca_file,
-            .ca_folder = options->ca_folder,
-            .certificate = options->certificate,
-            .key = options->key,
-            .will_topic = options->will_topic,
-            .will_qos = (int)options->will_qos,
-            .will_retain = options->will_retain,
-        }};
+    *out = (struct broker){.config = {
+                               .host = options->host,
+                               .port = (int)options->port,
+                               .keepalive = (int)options->keepalive,
+                               .client_id = options->id,
+                               .username = options->username,
+                               .password = options->password,
+                               .tls = options->tls || options->ca_file != NULL ||
+                                      options->ca_folder != NULL || options->certificate != NULL ||
+                                      (options->url == NULL && options->port == PORT_TLS),
+                               .ca_file = options->ca_file,
+                               .ca_folder = options->ca_folder,
+                               .certificate = options->certificate,
+                               .key = options->key,
+                               .will_topic = options->will_topic,
+                               .will_qos = (int)options->will_qos,
+                               .will_retain = options->will_retain,
+                           }};
     if (options->will_payload != NULL)
         out->config.will_payload = dmsg_span_text(options->will_payload);
     if (options->debug) {

@@ -210,6 +210,9 @@ static int run(struct invocation *self, struct dmsg_error *error)
 {
     const struct identity_new *options = self->options;
     enum dmsg_key_type type = DMSG_KEY_P256;
+    if (options->request && options->days != 0)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--days does not go with --csr: the CA says how long its certificate is valid");
     int result = options->key != NULL ? dmsg_key_type_parse(&type, options->key, error) : 0;
     return result == 0 ? run_as(self, type, options->request, error) : result;
 }

@@ -181,13 +181,6 @@ static int read_layer(struct layer *out, struct dmsg_jose_header *header, struct
     return result;
 }
 
-static struct dmsg_span without_line_end(struct dmsg_span text)
-{
-    while (text.size > 0 && (text.data[text.size - 1] == '\n' || text.data[text.size - 1] == '\r'))
-        text.size--;
-    return text;
-}
-
 static int run(struct invocation *self, struct dmsg_error *error)
 {
     const struct inspect *options = self->options;

@@ -97,7 +97,8 @@ static int open_input(const struct invocation *self, const struct dmsg_policy *p
     if (result == 0)
         result = read_input(&envelope, "-", error);
     if (result == 0)
-        result = open_with(opener, discovery, dmsg_buffer_span(&envelope), &message, error);
+        result = open_with(
+            opener, discovery, without_line_end(dmsg_buffer_span(&envelope)), &message, error);
     if (result == 0)
         result = print(self, &message, error);
     dmsg_message_done(&message);

@@ -1,6 +1,7 @@
 /* danemsg receive: the long-running receiver, delivering to standard output. */
 #include "base/cleanup.h"
 #include "base/fail.h"
+#include "base/utf8.h"
 #include "broker.h"
 #include "patterns.h"
 #include "readiness.h"
@@ -14,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+
+/* A batch holds 32 MiB, and a packet that is larger than a batch would never be acknowledged. */
+#define SIZE_LIMIT_MOST (16 * 1024 * 1024)
 
 /* What an MQTT packet holds beside payload and topic: headers and properties. */
 #define PACKET_OVERHEAD 512
@@ -125,7 +129,7 @@ static const struct option options_table[] = {
         .kind = OPTION_NUMBER,
         .at = offsetof(struct receive, size_limit),
         .least = 1,
-        .most = INPUT_MAX,
+        .most = SIZE_LIMIT_MOST,
         .variable = "MAX_MESSAGE_SIZE",
         .help = "on the wire (65536)"},
     {.name = "state",
@@ -160,7 +164,7 @@ static int make_line(
     int result = 0;
     dmsg_buffer_reset(line);
     if (options->verbose && options->format == NULL && !options->json) {
-        dmsg_buffer_put_span(line, record->topic);
+        dmsg_text_escape(line, record->topic, true);
         dmsg_buffer_put_byte(line, ' ');
     }
     if (options->format != NULL)
@@ -246,7 +250,9 @@ static int open_broker(struct receiving *receiving, struct dmsg_error *error)
         result = dmsg_mqtt_subscribe_qos(
             receiving->mqtt, options->topics.items[i], (int)options->qos, error);
     if (result == 0 && options->topics.count == 0)
-        result = dmsg_mqtt_subscribe_qos(receiving->mqtt, name, (int)options->qos, error);
+        result = dmsg_mqtt_subscribe_qos(receiving->mqtt,
+            receiving->broker.topic != NULL ? receiving->broker.topic : name, (int)options->qos,
+            error);
     return result;
 }
 
@@ -289,8 +295,31 @@ static int prepare(struct receiving *receiving, struct dmsg_error *error)
     return result;
 }
 
+/* The store is in memory: what is still in it ends with it, and that is said. */
+static void say_what_is_lost(const struct receiving *receiving)
+{
+    struct dmsg_record record;
+    size_t waiting = 0, kept = 0;
+    if (receiving->store == NULL)
+        return;
+    for (int64_t row = 0; dmsg_store_waiting(receiving->store, NULL, row, &record, NULL) == 1;
+         row = record.row)
+        waiting++;
+    for (int64_t row = 0; dmsg_store_next(receiving->store, row, &record, NULL) == 1;
+         row = record.row)
+        kept++;
+    if (waiting > 0)
+        print_note(receiving->self->program,
+            "dns-temporary: %zu message(s) still waited for DNS and are lost with this process",
+            waiting);
+    if (kept > 0)
+        print_note(receiving->self->program,
+            "%zu message(s) that were taken are not delivered and lost with this process", kept);
+}
+
 static void done(struct receiving *receiving)
 {
+    say_what_is_lost(receiving);
     dmsg_mqtt_free(&receiving->mqtt);
     dmsg_store_close(&receiving->store);
     dmsg_identity_free(&receiving->me);
@@ -311,6 +340,11 @@ static int check(const struct receive *options, struct dmsg_error *error)
     int result = 0;
     if (options->pretty && !options->json)
         return dmsg_fail(error, DMSG_E_USAGE, "--pretty goes with --json");
+    if (options->clean && options->state != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "--clean keeps nothing: --state does not go with it");
+    if (options->verbose && (options->json || options->format != NULL))
+        return dmsg_fail(
+            error, DMSG_E_USAGE, "-v does not go with --json or -F, which have the topic");
     if (options->json && options->format != NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "--json or -F, not both (%%j is JSON in -F)");
     if (options->format != NULL) /* a bad format is found now, not at the first message */

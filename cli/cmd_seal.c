@@ -57,6 +57,7 @@ const struct command cmd_seal = {
     .summary = "Sign and encrypt standard input to a name; no broker.",
     .example = "danemsg seal --to bob.example.net < report.pdf > report.jwe",
     .groups = (const struct group_use[]){{&sealing_group, offsetof(struct seal, sealing)},
+        {&encryption_group, offsetof(struct seal, sealing)},
         {&identity_group, offsetof(struct seal, identity)},
         {&dns_group, offsetof(struct seal, dns)}, {0}},
     .size = sizeof(struct seal),

@@ -1,15 +1,18 @@
 /* danemsg send: seal a message and publish it; and send_message, the proof of concept's name. */
-#include "base/cleanup.h"
 #include "base/fail.h"
 #include "broker.h"
 #include "sealing.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Messages on their way to the broker at a time. libmosquitto keeps a copy of each. */
 #define WINDOW 100
 #define WAIT_DEFAULT 30
+#define LINES_CHUNK 65536
 
 struct send {
     const char *message, *file;
@@ -31,9 +34,9 @@ struct sending {
     struct dmsg_sealer *sealer;
     struct broker broker;
     struct dmsg_mqtt *mqtt;
-    struct recipient *recipients; /* those that were found */
-    size_t recipient_count;
-    struct dmsg_buffer envelope;
+    struct recipient *recipients; /* a key for those that were found */
+    size_t recipient_count, found;
+    struct dmsg_buffer payload, envelope;
     int first_failure;
     size_t published;
 };
@@ -139,6 +142,8 @@ static int publish(struct sending *sending, const struct recipient *recipient,
 {
     const struct send *options = sending->options;
     struct dmsg_seal_options how = seal_options(&options->sealing, recipient);
+    if (how.topic == NULL)
+        how.topic = sending->broker.topic; /* of the URL */
     const char *topic = how.topic != NULL ? how.topic : recipient->name.text;
     char id[DMSG_MESSAGE_ID_SIZE] = "";
     how.id = id;
@@ -164,8 +169,10 @@ static int publish_to_all(
 {
     for (size_t i = 0; i < sending->recipient_count; i++) {
         struct dmsg_error one;
+        if (sending->recipients[i].key == NULL)
+            continue;
         int result = publish(sending, &sending->recipients[i], payload, &one);
-        if (result == DMSG_E_BROKER || result == DMSG_E_INTERNAL)
+        if (result == DMSG_E_BROKER)
             return dmsg_fail(error, result, "%s", one.text);
         if (result < 0)
             note_failure(sending, &one);
@@ -174,60 +181,145 @@ static int publish_to_all(
     return 0;
 }
 
+/* Publishes each whole line of what was read, and keeps the rest. */
+static int publish_whole_lines(
+    struct sending *sending, struct dmsg_buffer *read, struct dmsg_error *error)
+{
+    size_t done = 0;
+    int result = 0;
+    while (result == 0) {
+        const uint8_t *line = read->data + done;
+        const uint8_t *end = read->size > done ? memchr(line, '\n', read->size - done) : NULL;
+        if (end == NULL)
+            break;
+        result = publish_to_all(sending, (struct dmsg_span){line, (size_t)(end - line)}, error);
+        done += (size_t)(end - line) + 1;
+    }
+    if (done > 0)
+        memmove(read->data, read->data + done, read->size - done);
+    read->size -= done;
+    return result;
+}
+
+/* A chunk of standard input: 1, 0 at its end, or an error. */
+static int read_chunk(struct dmsg_buffer *out, struct dmsg_error *error)
+{
+    uint8_t *to = dmsg_buffer_reserve(out, LINES_CHUNK);
+    if (to == NULL)
+        return dmsg_fail(error, DMSG_E_SIZE, "a line of more than %d octets", INPUT_MAX);
+    ssize_t size = read(STDIN_FILENO, to, LINES_CHUNK);
+    if (size < 0 && errno != EINTR)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "reading standard input");
+    out->size += size > 0 ? (size_t)size : 0;
+    return size != 0;
+}
+
+/* A line is sent when it comes, and the broker hears of us while none comes. */
 static int publish_lines(struct sending *sending, struct dmsg_error *error)
 {
-    char *line DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    size_t capacity = 0;
-    ssize_t size;
-    int result = 0;
-    while (result == 0 && (size = getline(&line, &capacity, stdin)) >= 0) {
-        if (size > 0 && line[size - 1] == '\n')
-            size--;
-        result = publish_to_all(sending, (struct dmsg_span){(uint8_t *)line, (size_t)size}, error);
+    struct dmsg_buffer lines = {.limit = INPUT_MAX};
+    int result = 1;
+    while (result == 1) {
+        struct pollfd wait[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+            {.fd = dmsg_mqtt_fd(sending->mqtt), .events = dmsg_mqtt_events(sending->mqtt)}};
+        if (poll(wait, 2, dmsg_mqtt_timeout(sending->mqtt)) < 0 && errno != EINTR)
+            result = dmsg_fail_errno(error, DMSG_E_INTERNAL, "waiting for a line");
+        if (result == 1 && wait[0].revents != 0)
+            result = read_chunk(&lines, error);
+        int published = result >= 0 ? publish_whole_lines(sending, &lines, error) : 0;
+        if (published == 0 && result == 0 && lines.size > 0) /* the last, without a line end */
+            published = publish_to_all(sending, dmsg_buffer_span(&lines), error);
+        if (published == 0 && result >= 0)
+            published = dmsg_mqtt_read(sending->mqtt, wait[1].revents, error);
+        if (published >= 0 && result >= 0)
+            published = dmsg_mqtt_acknowledge(sending->mqtt, error);
+        result = published < 0 ? published : result;
     }
-    if (result == 0 && ferror(stdin))
-        result = dmsg_fail_errno(error, DMSG_E_LOCAL, "reading standard input");
+    dmsg_buffer_done(&lines);
     return result;
 }
 
 static int publish_input(struct sending *sending, struct dmsg_error *error)
 {
     const struct send *options = sending->options;
-    struct dmsg_buffer payload = {.limit = INPUT_MAX};
-    int result = 0;
     if (options->lines)
         return publish_lines(sending, error);
-    if (options->message != NULL)
-        return publish_to_all(sending, dmsg_span_text(options->message), error);
-    if (!options->empty)
-        result = read_input(&payload, options->file != NULL ? options->file : "-", error);
-    if (result == 0)
-        result = publish_to_all(sending, dmsg_buffer_span(&payload), error);
-    dmsg_buffer_done(&payload);
-    return result;
+    return publish_to_all(sending,
+        options->message != NULL ? dmsg_span_text(options->message)
+                                 : dmsg_buffer_span(&sending->payload),
+        error);
 }
 
 /* -------------------------------------------------------------------------------- the command */
 
-/* All are tried; the first failure's status is the command's. */
-static int find_recipients(struct sending *sending, struct dmsg_error *error)
+static void take_answer(void *user, const struct dmsg_peer *peer)
+{
+    struct recipient *recipient = user;
+    recipient->peer = dmsg_peer_retain(peer);
+    recipient->asked = false;
+}
+
+/* All at once, so that one slow zone costs its own time only; each is answered in time. */
+static int ask_for_recipients(struct sending *sending, struct dmsg_error *error)
 {
     const struct text_list *to = &sending->options->sealing.to;
-    sending->recipients = calloc(to->count, sizeof *sending->recipients);
-    if (sending->recipients == NULL)
-        return dmsg_fail_memory(error);
+    size_t open = 0;
     for (size_t i = 0; i < to->count; i++) {
+        struct recipient *next = &sending->recipients[i];
         struct dmsg_error one;
-        struct recipient *next = &sending->recipients[sending->recipient_count];
-        if (recipient_find(next, sending->discovery, to->items[i], &one) == 0)
-            sending->recipient_count++;
-        else
+        int result = name_from(&next->name, to->items[i], "recipient", &one);
+        if (result == 0)
+            result = dmsg_discovery_ask(sending->discovery, &next->name, take_answer, next, &one);
+        next->asked = result == 0;
+        if (result < 0)
             note_failure(sending, &one);
     }
+    do {
+        struct pollfd wait = {.fd = dmsg_discovery_fd(sending->discovery), .events = POLLIN};
+        int left = dmsg_discovery_step(sending->discovery, error);
+        if (left < 0)
+            return left;
+        open = 0;
+        for (size_t i = 0; i < to->count; i++)
+            open += sending->recipients[i].asked;
+        if (open > 0)
+            (void)poll(&wait, 1, left);
+    } while (open > 0);
     return 0;
 }
 
-/* The broker is greeted first, so that its answer comes while DNS is asked. */
+/* All are tried; the first failure's status is the command's. */
+static int find_recipients(struct sending *sending, struct dmsg_error *error)
+{
+    size_t count = sending->options->sealing.to.count;
+    sending->recipients = calloc(count, sizeof *sending->recipients);
+    if (sending->recipients == NULL)
+        return dmsg_fail_memory(error);
+    sending->recipient_count = count;
+    int result = ask_for_recipients(sending, error);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        struct recipient *recipient = &sending->recipients[i];
+        struct dmsg_error one;
+        if (recipient->peer != NULL)
+            recipient->key = dmsg_peer_recipient_key(recipient->peer, &one);
+        if (recipient->peer != NULL && recipient->key == NULL)
+            note_failure(sending, &one);
+        sending->found += recipient->key != NULL;
+    }
+    return result;
+}
+
+/* What is read of files is read before anybody waits for us. */
+static int read_payload(struct sending *sending, struct dmsg_error *error)
+{
+    const struct send *options = sending->options;
+    sending->payload.limit = INPUT_MAX;
+    if (options->file != NULL)
+        return read_input(&sending->payload, options->file, error);
+    return options->whole_input ? read_input(&sending->payload, "-", error) : 0;
+}
+
+/* The broker is greeted before DNS is asked, so that its answer comes meanwhile. */
 static int prepare(struct sending *sending, struct dmsg_error *error)
 {
     const struct send *options = sending->options;
@@ -238,6 +330,8 @@ static int prepare(struct sending *sending, struct dmsg_error *error)
         result = own_identity(&sending->me, &sending->context, &options->identity, error);
     if (result == 0)
         result = dmsg_sealer_new(&sending->sealer, &sending->context, sending->me, error);
+    if (result == 0)
+        result = read_payload(sending, error);
     sending->broker.config.clean = true;
     if (result == 0)
         result = dmsg_mqtt_new(&sending->mqtt, &sending->broker.config, error);
@@ -253,6 +347,7 @@ static void done(struct sending *sending)
     for (size_t i = 0; i < sending->recipient_count; i++)
         recipient_done(&sending->recipients[i]);
     free(sending->recipients);
+    dmsg_buffer_done(&sending->payload);
     dmsg_buffer_done(&sending->envelope);
     dmsg_mqtt_free(&sending->mqtt);
     dmsg_sealer_free(&sending->sealer);
@@ -265,7 +360,7 @@ static int send_all(struct sending *sending, struct dmsg_error *error)
 {
     int wait = (int)sending->options->wait * 1000;
     int result = prepare(sending, error);
-    if (result == 0 && sending->recipient_count > 0) {
+    if (result == 0 && sending->found > 0) {
         result = dmsg_mqtt_wait_connected(sending->mqtt, wait, error);
         if (result == 0)
             result = publish_input(sending, error);
@@ -274,10 +369,11 @@ static int send_all(struct sending *sending, struct dmsg_error *error)
         if (sending->published > 0)
             collect_refusals(sending);
     }
+    if (result == 0 && sending->first_failure == 0)
+        return 0;
     if (result < 0)
-        return result;
-    if (sending->first_failure != 0 && error != NULL)
-        error->text[0] = '\0'; /* printed already */
+        note_failure(sending, error);
+    error->text[0] = '\0'; /* printed already */
     return sending->first_failure;
 }
 
@@ -327,6 +423,7 @@ static const struct send defaults = {.qos = 1, .wait = WAIT_DEFAULT};
     (const struct group_use[])                                                                     \
     {                                                                                              \
         {&sealing_group, offsetof(struct send, sealing)},                                          \
+            {&encryption_group, offsetof(struct send, sealing)},                                   \
             {&broker_group, offsetof(struct send, broker)},                                        \
             {&identity_group, offsetof(struct send, identity)},                                    \
             {&dns_group, offsetof(struct send, dns)},                                              \

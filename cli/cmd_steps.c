@@ -53,7 +53,7 @@ static int encrypt(struct invocation *self, struct dmsg_error *error)
     struct dmsg_context context = {0};
     struct dmsg_discovery *discovery = NULL;
     struct recipient recipient = {0};
-    struct dmsg_buffer plaintext = {.limit = step_limit(options)}, jwe = {0};
+    struct dmsg_buffer plaintext = {.limit = INPUT_MAX}, jwe = {0};
     if (options->sealing.to.count != 1)
         return dmsg_fail(error, DMSG_E_USAGE, "encrypt wants one --to NAME");
     int result = open_discovery(&discovery, &context, &options->dns, error);
@@ -88,7 +88,8 @@ static int decrypt(struct invocation *self, struct dmsg_error *error)
     if (result == 0)
         result = read_input(&envelope, "-", error);
     if (result == 0)
-        result = dmsg_decrypt(opener, dmsg_buffer_span(&envelope), &plaintext, error);
+        result =
+            dmsg_decrypt(opener, without_line_end(dmsg_buffer_span(&envelope)), &plaintext, error);
     if (result == 0) {
         print_note(self->program, "decrypted; not checked: who wrote it, for whom, when, whether "
                                   "it was seen before");
@@ -109,8 +110,8 @@ static int verify_input(struct invocation *self, struct dmsg_opener *opener,
     struct dmsg_buffer jws = {.limit = step_limit(options)};
     int result = read_input(&jws, "-", error);
     if (result == 0)
-        result = dmsg_open_resume(
-            opener, dmsg_buffer_span(&jws), "", (struct dmsg_span){0}, message, error);
+        result = dmsg_open_resume(opener, without_line_end(dmsg_buffer_span(&jws)), "",
+            (struct dmsg_span){0}, message, error);
     if (result == 0)
         result = dmsg_discovery_find(discovery, &message->sender, LOOKUP_TIMEOUT, &peer, error);
     if (result == 0)
@@ -208,7 +209,7 @@ static const struct option encrypt_table[] = {
         .least = 1,
         .most = INPUT_MAX,
         .variable = "MAX_MESSAGE_SIZE",
-        .help = "largest input (65536; --poc 4096)"},
+        .help = "on the wire (65536; --poc 4096)"},
 };
 
 const struct command cmd_encrypt = {

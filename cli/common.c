@@ -127,6 +127,8 @@ int state_folder(char **out, const char *option, struct dmsg_error *error)
     int result = option != NULL ? 0
                                 : default_folder(&path, "/var/lib/danemsg", "XDG_STATE_HOME",
                                       ".local/state", "danemsg", error);
+    if (option != NULL && option[0] == '\0')
+        return dmsg_fail(error, DMSG_E_USAGE, "--state wants a folder, not an empty text");
     if (option != NULL) {
         path = strdup(option);
         if (path == NULL)
@@ -205,6 +207,13 @@ int read_input(struct dmsg_buffer *out, const char *path, struct dmsg_error *err
     if (fd < 0)
         return dmsg_fail_errno(error, DMSG_E_LOCAL, "opening %s", path);
     return read_descriptor(out, fd, path, error);
+}
+
+struct dmsg_span without_line_end(struct dmsg_span text)
+{
+    while (text.size > 0 && (text.data[text.size - 1] == '\n' || text.data[text.size - 1] == '\r'))
+        text.size--;
+    return text;
 }
 
 int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error)

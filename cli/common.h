@@ -66,6 +66,9 @@ int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *conte
 /* Appends a file's content ("-": standard input), at most out->limit: DMSG_E_SIZE over it. */
 int read_input(struct dmsg_buffer *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Without the line ends that an editor or echo puts after a compact envelope. */
+struct dmsg_span without_line_end(struct dmsg_span text);
+
 /* Writes all of it and flushes: a full disk or a closed pipe is an error. */
 int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
 

@@ -118,7 +118,7 @@ static int set(
         *(int64_t *)found->value = number;
         return 0;
     case OPTION_DURATION:
-        if (read_duration(&number, text) < 0)
+        if (read_duration(&number, text) < 0 || number < option->least)
             return dmsg_fail(error, DMSG_E_USAGE,
                 "%s wants a time such as 45s, 30m, 12h or 7d, not '%s'", called, text);
         *(int64_t *)found->value = number;
@@ -303,15 +303,11 @@ int options_parse(
     bool ended = false;
     int result = 0;
 
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        *help |= strcmp(argv[i], "--help") == 0;
-    if (*help)
-        return 0;
     self->arguments = calloc((size_t)argc + 1, sizeof *self->arguments);
     if (self->arguments == NULL)
         return dmsg_fail_memory(error);
     result = read_environment(self, error);
-    while (result == 0 && reader.next < argc) {
+    while (result == 0 && !*help && reader.next < argc) {
         char *text = argv[reader.next++];
         if (!ended && strcmp(text, "--") == 0)
             ended = true;
@@ -322,7 +318,7 @@ int options_parse(
         else
             self->arguments[self->argument_count++] = text;
     }
-    return result < 0 ? result : check_arguments(self, error);
+    return result < 0 || *help ? result : check_arguments(self, error);
 }
 
 void options_done(struct invocation *self)

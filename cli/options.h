@@ -17,7 +17,7 @@ enum option_kind {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char * */
     OPTION_NUMBER,   /* int64_t, between least and most */
-    OPTION_DURATION, /* int64_t seconds: 45s, 30m, 12h, 7d, or a plain number of seconds */
+    OPTION_DURATION, /* int64_t seconds, least or more: 45s, 30m, 12h, 7d, a plain number */
     OPTION_LIST,     /* struct text_list; repeatable; in the environment separated by spaces */
 };
 
@@ -55,7 +55,7 @@ struct group_use {
  * Fills self->options and the positional arguments from the environment and argv (argv[0] is not
  * looked at). Values that the struct holds already are the defaults. DMSG_E_USAGE with the
  * option's name. `--` ends the options; a lone `-` is an argument.
- * *help is set, and nothing else judged, when --help is there.
+ * *help is set when --help is there, and what comes behind it is not judged.
  */
 int options_parse(struct invocation *self, int argc, char **argv, bool *help,
     struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -17,6 +17,7 @@ static const struct option options_table[] = {
     {.name = "expires",
         .argument = "TIME",
         .kind = OPTION_DURATION,
+        .least = 1,
         .at = offsetof(struct sealing_options, expires),
         .help = "how long it may be read, 30d at most (7d)"},
     {.name = "content-type",
@@ -24,10 +25,6 @@ static const struct option options_table[] = {
         .kind = OPTION_TEXT,
         .at = offsetof(struct sealing_options, content_type),
         .help = "media type of the payload"},
-    {.name = "cbc",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct sealing_options, cbc),
-        .help = "A256CBC-HS512 in place of A256GCM"},
     {.name = "poc",
         .kind = OPTION_FLAG,
         .at = offsetof(struct sealing_options, poc),
@@ -42,6 +39,15 @@ static const struct option options_table[] = {
         .help = "on the wire (65536; --poc 4096)"},
 };
 const struct option_group sealing_group = {"Message", options_table, COUNT(options_table)};
+
+static const struct option encryption_table[] = {
+    {.name = "cbc",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct sealing_options, cbc),
+        .help = "A256CBC-HS512 in place of A256GCM"},
+};
+const struct option_group encryption_group = {
+    "Encryption", encryption_table, COUNT(encryption_table)};
 
 int recipient_find(struct recipient *out, struct dmsg_discovery *discovery, const char *text,
     struct dmsg_error *error)

@@ -13,12 +13,15 @@ struct sealing_options {
     int64_t size_limit;
 };
 extern const struct option_group sealing_group;
+/* What only those have that encrypt; in the same struct. */
+extern const struct option_group encryption_group;
 
 /* A recipient that was found in DNS. */
 struct recipient {
     struct dmsg_name name;
     const struct dmsg_peer *peer;
-    const struct dmsg_peer_key *key; /* inside peer */
+    const struct dmsg_peer_key *key; /* inside peer; NULL: none to encrypt to */
+    bool asked;                      /* the answer is not here yet */
 };
 
 /* Finds the name's key to encrypt to. The error's text names the recipient. */

@@ -154,6 +154,11 @@ static void judge_record(struct dmsg_peer_key *key, enum dmsg_dns_status status,
 
 /* --------------------------------------------------------------------------------------- a peer */
 
+/* Seconds by which the resolver process may hold an answer longer than we: both count whole
+   seconds, each from a moment of its own. Who asks after expires_at gets an answer that was asked
+   anew. */
+#define RESOLVER_LAG 2
+
 static int64_t life_of(const struct dmsg_answer *answer)
 {
     int64_t ttl = answer->ttl;
@@ -226,6 +231,8 @@ int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *con
     peer->ttl = answer->ttl;
     peer->fetched_at = dmsg_context_now(context);
     peer->expires_at = peer->fetched_at + life_of(answer);
+    if (peer->expires_at > peer->fetched_at)
+        peer->expires_at += RESOLVER_LAG;
     explain(peer, answer);
     for (size_t i = 0; i < peer->count; i++)
         judge_record(&peer->keys[i], peer->status, peer->fetched_at);

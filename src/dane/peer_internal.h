@@ -8,8 +8,9 @@
    zone would be asked for every message; above a day a withdrawn key would live too long. */
 #define DMSG_PEER_LIFE_MIN 60
 #define DMSG_PEER_LIFE_MAX 86400
-/* A denial may not keep a new device's first message waiting for long. */
-#define DMSG_DENIAL_LIFE_MAX 60
+/* A denial may not keep a new device's first message waiting for long: 60 seconds with the lag that
+   is added to every answer's life. */
+#define DMSG_DENIAL_LIFE_MAX 58
 
 /* The same peer, with from_cache set; holds a reference on the original. NULL: no memory. */
 const struct dmsg_peer *dmsg_judged_cached(const struct dmsg_peer *peer);

@@ -87,49 +87,7 @@ static int prepare_peer(struct dmsg_jose_key *key, struct dmsg_error *error)
                : dmsg_fail_openssl(error, "cannot prepare for ephemeral public keys");
 }
 
-/* Takes the recipient's point into a key of our own, which checks it once, so that each message
-   can do without, and has no private part, wherever the given key lives. */
-static int prepare_recipient(struct dmsg_jose_key *key, struct dmsg_error *error)
-{
-    uint8_t point[DMSG_POINT_SIZE_MAX];
-    size_t size = 0;
-    bool read = EVP_PKEY_get_octet_string_param(
-                    key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1;
-    EVP_PKEY *own = read && size > 1 ? import_point(key, point, size) : NULL;
-    if (own == NULL)
-        return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error)
-                                         : dmsg_fail(error, DMSG_E_CERTIFICATE,
-                                               "the recipient's key is not a point of its curve");
-    EVP_PKEY_free(key->pkey);
-    key->pkey = own;
-    return prepare_generation(key, error);
-}
-
-static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
-{
-    if (key->use == DMSG_USE_ENCRYPT)
-        return prepare_recipient(key, error);
-    int result = prepare_peer(key, error);
-    if (result == 0)
-        result = dmsg_jose_key_context(key, error);
-    if (result < 0)
-        return result;
-    return EVP_PKEY_derive_init(key->ctx) == 1
-               ? 0
-               : dmsg_fail_openssl(error, "cannot prepare a key for key agreement");
-}
-
-/* ------------------------------------------------------------------------------------ sealing */
-
-/* The key encryption key from the shared secret. */
-static int derive_kek(
-    struct dmsg_jose_key *key, const uint8_t *secret, uint8_t *kek, struct dmsg_error *error)
-{
-    const struct dmsg_span none = {0};
-    const struct dmsg_span z = {secret, key->algorithm->field_size};
-    return dmsg_concat_kdf(
-        key->jose, z, key->algorithm->name, none, none, kek, DMSG_KEK_SIZE, error);
-}
+/* --------------------------------------------------------------------------------- agreement */
 
 /* A shared secret of exactly the field's size; an all-zero one of X25519 fails (RFC 8037 section
    3.2). The peer's key was checked before. */
@@ -157,6 +115,70 @@ static bool agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrappe
         EVP_PKEY_CTX_new_from_pkey(key->jose->context->library, ephemeral, DMSG_SOFTWARE);
     return ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
            derive(ctx, key->pkey, secret, algorithm->field_size);
+}
+
+/* An X25519 point of low order has the shape of a key, and agrees on zero with everybody (RFC 7748
+   section 6.1): better known before the first message. */
+static int try_agreement(struct dmsg_jose_key *key, struct dmsg_error *error)
+{
+    uint8_t secret[DMSG_FIELD_SIZE_MAX];
+    struct dmsg_wrapped_key unused;
+    bool good = agree(key, secret, &unused);
+    OPENSSL_cleanse(secret, sizeof secret);
+    if (good)
+        return 0;
+    return dmsg_jose_out_of_memory()
+               ? dmsg_fail_memory(error)
+               : dmsg_fail(error, DMSG_E_CERTIFICATE,
+                     "the recipient's X25519 key is a point of low order, which keeps no secret");
+}
+
+/* ------------------------------------------------------------------------- a recipient, a reader
+ */
+
+/* Takes the recipient's point into a key of our own, which checks it once, so that each message
+   can do without, and has no private part, wherever the given key lives. */
+static int prepare_recipient(struct dmsg_jose_key *key, struct dmsg_error *error)
+{
+    uint8_t point[DMSG_POINT_SIZE_MAX];
+    size_t size = 0;
+    bool read = EVP_PKEY_get_octet_string_param(
+                    key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1;
+    EVP_PKEY *own = read && size > 1 ? import_point(key, point, size) : NULL;
+    if (own == NULL)
+        return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error)
+                                         : dmsg_fail(error, DMSG_E_CERTIFICATE,
+                                               "the recipient's key is not a point of its curve");
+    EVP_PKEY_free(key->pkey);
+    key->pkey = own;
+    int result = prepare_generation(key, error);
+    return result < 0 || key->algorithm->has_y ? result : try_agreement(key, error);
+}
+
+static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
+{
+    if (key->use == DMSG_USE_ENCRYPT)
+        return prepare_recipient(key, error);
+    int result = prepare_peer(key, error);
+    if (result == 0)
+        result = dmsg_jose_key_context(key, error);
+    if (result < 0)
+        return result;
+    return EVP_PKEY_derive_init(key->ctx) == 1
+               ? 0
+               : dmsg_fail_openssl(error, "cannot prepare a key for key agreement");
+}
+
+/* ------------------------------------------------------------------------------------ sealing */
+
+/* The key encryption key from the shared secret. */
+static int derive_kek(
+    struct dmsg_jose_key *key, const uint8_t *secret, uint8_t *kek, struct dmsg_error *error)
+{
+    const struct dmsg_span none = {0};
+    const struct dmsg_span z = {secret, key->algorithm->field_size};
+    return dmsg_concat_kdf(
+        key->jose, z, key->algorithm->name, none, none, kek, DMSG_KEK_SIZE, error);
 }
 
 static int wrap(struct dmsg_jose_key *key, struct dmsg_span cek, struct dmsg_wrapped_key *out,

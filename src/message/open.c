@@ -357,13 +357,13 @@ static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
 {
     const struct dmsg_peer_key *keys[DMSG_PEER_KEYS_MAX];
     int count = dmsg_peer_sender_keys(peer, dmsg_span_text(message->kid), keys, error);
-    int result = count < 0 ? count : DMSG_E_SIGNATURE;
+    int result = count;
     for (int i = 0; i < count; i++) {
         struct dmsg_error latest;
         int tried = verify_with(opener, jws, keys[i], &latest);
         if (tried == 0)
             return 0;
-        if (result != DMSG_E_INTERNAL) {
+        if (i == 0 || result == DMSG_E_ALGORITHM || tried == DMSG_E_INTERNAL) {
             result = tried;
             if (error != NULL)
                 *error = latest;

@@ -251,6 +251,12 @@ int dmsg_encrypt(const struct dmsg_context *context, const struct dmsg_seal_opti
         result = dmsg_jose_key_new(&key, jose, options->key->key, DMSG_USE_ENCRYPT, error);
     if (result == 0)
         result = put_jwe_members(&members, options, error);
+    if (result == 0 && (plaintext.size > limit_of(options) ||
+                           dmsg_jwe_size(key, enc_of(options), members.size, plaintext.size,
+                               DMSG_FORM_FLATTENED) > limit_of(options)))
+        result = dmsg_fail(error, DMSG_E_SIZE,
+            "%zu octets do not fit into a message of %zu on the wire (MAX_MESSAGE_SIZE)",
+            plaintext.size, limit_of(options));
     if (result == 0)
         result = encrypt(key, &members, options, plaintext, jwe, error);
     dmsg_buffer_done(&members);

@@ -13,12 +13,14 @@ static void open_one(struct dmsg_opener *opener, struct dmsg_item *item)
 {
     const struct dmsg_packet *packet = item->packet;
     int code;
-    if (packet->cut)
+    if (packet->cut) {
+        dmsg_message_done(&item->message); /* what is there is of the chunk before */
         code =
             dmsg_fail(&item->error, DMSG_E_SIZE, "a packet over the limit that the broker knows");
-    else
+    } else {
         code =
             dmsg_open_begin(opener, packet->payload, packet->topic, &item->message, &item->error);
+    }
     item->fate = code < 0 ? DMSG_ITEM_REFUSED : DMSG_ITEM_OPENED;
 }
 
@@ -49,9 +51,7 @@ static void look_up_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
     const struct dmsg_message *message = &item->message;
     if (item->fate != DMSG_ITEM_OPENED || has_switched_to_v1(receiver, item))
         return;
-    const struct dmsg_waiter *waiter = dmsg_waiters_find(&receiver->waiters, &message->sender);
-    item->try_cache = waiter != NULL && dmsg_waiter_holds(waiter, message->kid);
-    if (!item->try_cache && !message->early)
+    if (!message->early)
         item->peer = dmsg_discovery_get(receiver->config->discovery, &message->sender);
     if (item->peer == NULL)
         item->fate = DMSG_ITEM_WAITS;
@@ -63,15 +63,10 @@ static void judge_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
     if (item->fate != DMSG_ITEM_REFUSED || item->peer == NULL)
         return;
     bool decisive = !item->peer->from_cache;
-    switch (dmsg_receiver_judge(receiver, &item->message, item->error.code, decisive)) {
-    case DMSG_WAIT_FOR_DNS:
-    case DMSG_WAIT_FOR_TTL:
+    enum dmsg_verdict verdict =
+        dmsg_receiver_judge(receiver, &item->message, item->error.code, decisive);
+    if (verdict == DMSG_WAIT_FOR_DNS || verdict == DMSG_WAIT_FOR_TTL)
         item->fate = DMSG_ITEM_WAITS;
-        break;
-    case DMSG_FINAL:
-    case DMSG_FAILURE:
-        break;
-    }
 }
 
 /* --------------------------------------------------------------------------------- storing */
@@ -112,12 +107,13 @@ static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
     if (code < 0)
         return code;
     bool is_new = dmsg_waiters_find(&receiver->waiters, &message->sender) == NULL;
+    /* One from the future may be anybody's, and holds no honest one back. */
     struct dmsg_waiter *waiter =
-        dmsg_waiters_add(&receiver->waiters, &message->sender, message->kid);
+        dmsg_waiters_add(&receiver->waiters, &message->sender, message->early ? "" : message->kid);
     if (waiter == NULL)
         return dmsg_fail_memory(&item->error);
     /* What the cache said already is not asked for again before its time. */
-    if (is_new && item->peer != NULL) {
+    if (is_new && item->peer != NULL && !item->try_cache) {
         waiter->code = item->error.code;
         dmsg_waiter_ask_after(waiter, item->peer->expires_at, dmsg_clock_ms(),
             dmsg_context_now(receiver->config->context));
@@ -133,13 +129,23 @@ static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
     return 0;
 }
 
+/* An earlier message of the same key waits, which this one must not overtake. */
+static bool is_behind(const struct dmsg_receiver *receiver, const struct dmsg_message *message)
+{
+    const struct dmsg_waiter *waiter = dmsg_waiters_find(&receiver->waiters, &message->sender);
+    return waiter != NULL && dmsg_waiter_holds(waiter, message->kid);
+}
+
 static int store_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
 {
     int code = item->error.code;
-    if (item->fate == DMSG_ITEM_VERIFIED)
-        code = store_verified(receiver, item);
-    else if (item->fate == DMSG_ITEM_WAITS)
+    bool verified = item->fate == DMSG_ITEM_VERIFIED;
+    item->try_cache = verified && is_behind(receiver, &item->message);
+    if (item->fate == DMSG_ITEM_WAITS || item->try_cache)
         code = store_waiting(receiver, item);
+    /* Rather out of order than refused for want of room to wait. */
+    if (verified && (!item->try_cache || code == DMSG_E_QUOTA))
+        code = store_verified(receiver, item);
     if (code == 0)
         return 0;
     bool opening = item->fate == DMSG_ITEM_REFUSED;
@@ -172,7 +178,6 @@ static int take_chunk(
         struct dmsg_item *item = &receiver->items[i];
         item->packet = dmsg_mqtt_packet(receiver->config->mqtt, first + i);
         item->peer = NULL;
-        item->try_cache = false;
         open_one(receiver->opener, item);
     }
     for (size_t i = 0; i < count; i++)

@@ -86,8 +86,7 @@ static int read_batch(struct dmsg_receiver *receiver, short revents, struct dmsg
     struct dmsg_mqtt *mqtt = receiver->config->mqtt;
     struct dmsg_error why;
     uint64_t limit = receiver->config->count_limit;
-    if (limit != 0)
-        dmsg_mqtt_limit_batch(mqtt, limit - receiver->delivered);
+    dmsg_mqtt_limit_batch(mqtt, limit != 0 ? limit - receiver->delivered : DMSG_BATCH_MAX);
     int count = dmsg_mqtt_read(mqtt, revents, &why);
     if (count > 0) {
         receiver->backlog = true;

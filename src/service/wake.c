@@ -106,7 +106,8 @@ static int keep_row(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter,
     waiter->kept_for_ttl |= verdict == DMSG_WAIT_FOR_TTL;
     if (why->code != 0)
         waiter->code = why->code;
-    code = dmsg_waiter_keep(waiter, record->format == DMSG_FORMAT_V1 ? record->kid : "");
+    bool in_order = record->format == DMSG_FORMAT_V1 && why->code != DMSG_E_TIME;
+    code = dmsg_waiter_keep(waiter, in_order ? record->kid : "");
     return code < 0 ? code : 1;
 }
 

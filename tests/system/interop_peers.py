@@ -152,33 +152,35 @@ class Latchset:
 class Npm:
     """The package jose of npm, in one node that answers line by line."""
 
-    # Reads Ed25519 and X25519 on the node of Debian 12 and on newer ones.
+    # Runs with the node of Debian 12, as newer ones do not.
     PACKAGE = "jose@5"
-    PACKAGED = Path("/usr/share/nodejs")  # where Debian's node-jose is
+    PACKAGED = Path("/usr/share/nodejs/jose")  # Debian's node-jose
 
     def __init__(self):
         if shutil.which("node") is None:
             raise Missing("node is not installed")
         self.node = subprocess.Popen(
-            ["node", ROOT / "tests" / "interop" / "peer_npm.mjs", self._install()],
+            ["node", ROOT / "tests" / "interop" / "peer_npm.mjs", self._package()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def _install(self):
+    def _package(self):
         folder = BUILD / "interop-npm"
-        if (folder / "node_modules" / "jose").exists():
-            return folder
-        if (self.PACKAGED / "jose").exists():
+        installed = folder / "node_modules" / "jose"
+        if installed.exists():
+            return installed
+        if self.PACKAGED.exists():
             return self.PACKAGED
         if shutil.which("npm") is None:
-            raise Missing("neither npm nor Debian's node-jose is installed")
+            raise Missing("neither Debian's node-jose nor npm is installed")
         folder.mkdir(exist_ok=True)
         (folder / "package.json").write_text('{"private": true}\n')
         try:
             run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts",
+                "--fetch-retries=1", "--fetch-timeout=10000",
                 self.PACKAGE, input=b"")
         except (Refused, subprocess.TimeoutExpired) as error:
             raise Missing(f"npm install {self.PACKAGE} failed: {error}") from error
-        return folder
+        return installed
 
     def _ask(self, command, jwk_text, input, **more):
         request = {"command": command, "jwk": json.loads(jwk_text),

@@ -3,6 +3,7 @@ names that the proof of concept's users know."""
 
 import json
 import subprocess
+import time
 
 import craft
 import pytest
@@ -173,3 +174,84 @@ def test_the_proof_of_concepts_commands(world, link, rsa_bob, tmp_path, suffix):
         receiver.wait_out(f"{name} says: HELLO THERE\n")
         assert run_link(world, send, "nobody.good.test", "X", **variables)[0] == 2
         assert run_link(world, send, rsa_bob, "X", **{**variables, "IDENTITY_NAME": None})[0] == 1
+
+
+# ------------------------------------------------------------------- what was found to go wrong
+
+
+def test_a_line_is_sent_when_it_comes(world, alice, bob):
+    """And the connection lives while none comes."""
+    with world.receiver(bob) as receiver:
+        sender = subprocess.Popen([DANEMSG, "send", "--to", bob, "-l", "-k", "5"],
+                                  stdin=subprocess.PIPE, env=world.environment(IDENTITY_NAME=alice))
+        try:
+            sender.stdin.write(b"first\nhalf")
+            sender.stdin.flush()
+            receiver.wait_out("says: first\n")
+            time.sleep(9)
+            sender.stdin.write(b" a line\nthe last has no end")
+            sender.stdin.close()
+            receiver.wait_out("says: half a line\n")
+            receiver.wait_out("says: the last has no end\n")
+            assert sender.wait(20) == 0
+        finally:
+            sender.kill()
+            sender.wait()
+
+
+def test_one_bad_recipient_costs_the_others_nothing(world, alice, bob):
+    evil, slow = "evil.good.test", "alice.silent.test"
+    world.knot.publish(evil, "3 1 0 302a300506032b656e032100" + 32 * "00")
+    with world.receiver(bob) as receiver:
+        words = [word for name in (evil, slow, f"b.{slow}", bob) for word in ("--to", name)]
+        sent = world.run("send", *words, "-m", "HELLO", me=alice)
+        receiver.wait_out("says: HELLO\n")
+    assert sent.status == 4 and "certificate" in sent.err, sent
+
+
+@pytest.mark.parametrize("words", [
+    ("sign", "--to", "a.test.x", "--cbc"), ("send", "-L", "mqtt://h", "-p", "1883", "a.b", "x"),
+    ("send", "--will-qos", "1", "a.b", "x"), ("send", "--expires", "0", "a.b", "x"),
+    ("identity", "new", "a.b", "--csr", "--days", "3"), ("receive", "--clean", "--state", "x"),
+    ("receive", "-v", "--json"), ("receive", "--state="), ("receive", "--pretty")],
+    ids=lambda words: " ".join(words))
+def test_no_option_is_accepted_and_ignored(world, alice, words):
+    refused = world.run(*words, me=alice, MQTT_PORT=None, MQTT_HOST=None)
+    assert refused.status == 1 and refused.err, refused
+
+
+def test_help_is_an_option_and_not_a_text(world, alice, bob):
+    with world.receiver(bob) as receiver:
+        assert world.run("send", "--to", bob, "-m", "--help", me=alice).status == 0
+        receiver.wait_out("says: --help\n")
+    assert "usage:" in world.run("send", "--to", bob, "--help").text
+
+
+def test_the_urls_topic(world, alice, bob):
+    url = f"mqtt://127.0.0.1:{world.broker.port}/fleet/one"
+    receiver = world.receiver(bob, "-t", "fleet/one").start(wait=False)
+    try:
+        wait_for(lambda: world.broker.subscriptions("fleet/one"), "the subscription")
+        sent = world.run("send", "-L", url, bob, "HELLO", me=alice)
+        assert sent.status == 0, sent
+        receiver.wait_out("says: HELLO\n")
+    finally:
+        receiver.stop()
+
+
+def test_a_line_end_behind_an_envelope(world, alice, bob):
+    sealed = world.run("seal", "--to", bob, me=alice, input=b"HELLO").out
+    assert world.run("open", me=bob, input=sealed + b"\n").out == b"HELLO"
+    signed = world.run("sign", "--to", bob, me=alice, input=b"HELLO").out
+    assert world.run("verify", input=signed + b"\n").out == b"HELLO"
+
+
+def test_what_still_waits_is_said_at_the_end(world, bob):
+    name = "alice.silent.test"
+    world.identity(name, publish=False)
+    receiver = world.receiver(bob)
+    receiver.start()
+    world.broker.publish(bob, world.message(name, bob).envelope())
+    time.sleep(1)
+    assert receiver.stop() == 0
+    assert "1 message(s) still waited for DNS and are lost" in receiver.err

@@ -354,6 +354,51 @@ static void two_records_at_one_name(void)
     dmsg_buffer_done(&b);
 }
 
+/* Without kid each key is tried; that one made another signature says more than that one is of
+   another kind, whatever the order of the records. */
+static void the_word_does_not_hang_on_the_order(void)
+{
+    const struct person *wrong[] = {&rsa_bob, &alice, &carol};
+    struct dmsg_buffer rdata[3] = {0};
+    struct dmsg_span records[3];
+    for (size_t i = 0; i < 3; i++) {
+        REQUIRE(
+            dmsg_tlsa_encode(&rdata[i], 3, 0, 0, wrong[i]->material.certificate, NULL, NULL) == 0);
+        records[i] = dmsg_buffer_span(&rdata[i]);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct dmsg_span turned[] = {records[i], records[(i + 1) % 3], records[(i + 2) % 3]};
+        struct journey journey = {.from = &rsa_alice,
+            .to = &rsa_bob,
+            .payload = "x",
+            .options = {.format = DMSG_FORMAT_POC},
+            .policy = {.accept_any_poc = true},
+            .peer = peer_of(&context, "alice.example", turned, 3)};
+        CHECK_ROW(travel(&journey) == DMSG_E_SIGNATURE, "%zu: %s", i, journey.error.text);
+        arrive(&journey);
+        dmsg_peer_release(journey.peer);
+    }
+    for (size_t i = 0; i < 3; i++)
+        dmsg_buffer_done(&rdata[i]);
+}
+
+/* An X25519 key of low order is no key: nobody's message for others hangs on it. */
+static void no_key_of_low_order(void)
+{
+    static const uint8_t zero[32];
+    struct dmsg_jose *jose = NULL;
+    struct dmsg_jose_key *key = NULL;
+    EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, zero, sizeof zero);
+    REQUIRE(dmsg_jose_new(&jose, &context, NULL) == 0);
+    CHECK(dmsg_jose_key_new(&key, jose, pkey, DMSG_USE_ENCRYPT, NULL) == DMSG_E_CERTIFICATE);
+    CHECK(key == NULL);
+    CHECK(
+        dmsg_jose_key_new(&key, jose, ed_bob.material.encryption_key, DMSG_USE_ENCRYPT, NULL) == 0);
+    dmsg_jose_key_free(&key);
+    dmsg_jose_free(&jose);
+    EVP_PKEY_free(pkey);
+}
+
 /* During a rollover a recipient has several keys; kid finds the one. */
 static void several_own_keys(void)
 {
@@ -704,7 +749,8 @@ static void policy_comes_before_dns(void)
 TEST_MAIN(TEST(make_people), TEST(every_suite), TEST(proof_of_concept),
     TEST(proof_of_concept_is_asked_for), TEST(options_are_judged), TEST(the_limit_is_exact),
     TEST(a_larger_packet_is_refused_unread), TEST(the_sender_is_who_dns_says),
-    TEST(two_records_at_one_name), TEST(several_own_keys), TEST(waiting_and_resuming),
+    TEST(two_records_at_one_name), TEST(the_word_does_not_hang_on_the_order),
+    TEST(no_key_of_low_order), TEST(several_own_keys), TEST(waiting_and_resuming),
     TEST(a_clock_that_is_not_set), TEST(verifying_without_an_identity), TEST(crafted_inner_headers),
     TEST(crafted_outer_headers), TEST(re_encrypted_to_another), TEST(nothing_signed_inside),
     TEST(policy_comes_before_dns), TEST(lose_people))

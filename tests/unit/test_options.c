@@ -120,7 +120,9 @@ static void flags_and_values(void)
     CHECK(strcmp(values.list.items[2], "three") == 0);
     CHECK(parse("-- -a --flag") == 0 && !values.flag && self.argument_count == 2);
     CHECK(parse("-") == 0 && self.argument_count == 1);
-    CHECK(parse("--nonsense --help") == 0 && help);
+    CHECK(parse("-a --help --nonsense") == 0 && help);
+    CHECK(parse("-t --help") == 0 && !help && strcmp(values.text, "--help") == 0);
+    CHECK(parse("-- --help") == 0 && !help && self.argument_count == 1);
     CHECK(parse("-t x --") == 0 && strcmp(values.text, "x") == 0);
 }
 

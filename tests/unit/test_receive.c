@@ -242,10 +242,15 @@ static void start_discovery(struct scene *scene)
         CHECK_ROW(false, "%s", error.text);
 }
 
+static int mqtt_version = 5;
+
 static struct dmsg_mqtt *new_client(const struct scene *scene, const char *id)
 {
-    struct dmsg_mqtt_config config = {
-        .host = "127.0.0.1", .port = scene->broker.port, .client_id = id, .clean = id == NULL};
+    struct dmsg_mqtt_config config = {.host = "127.0.0.1",
+        .port = scene->broker.port,
+        .version = mqtt_version,
+        .client_id = id,
+        .clean = id == NULL};
     struct dmsg_mqtt *mqtt = NULL;
     CHECK(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
     return mqtt;
@@ -566,6 +571,16 @@ static bool answer_later(struct scene *scene)
     return scene->step == 3 && until_last(scene);
 }
 
+static bool until_one(struct scene *scene)
+{
+    return scene->delivered_count == 1;
+}
+
+static bool until_policy(struct scene *scene)
+{
+    return count_events(scene, DMSG_E_POLICY) == 1;
+}
+
 static void a_slow_zone_holds_up_only_its_own(void)
 {
     struct scene scene;
@@ -721,7 +736,7 @@ static bool rolled_over(struct scene *scene)
         scene->step = 1;
     } else if (scene->step == 1 && scene->delivered_count == 2) { /* not held up */
         CHECK(count_questions(scene, "alice.example") == 1);
-        clock_now += 300;
+        clock_now += 302;
         scene->step = 2;
     } else if (scene->step == 2 && scene->delivered_count == 3) {
         publish_dns(scene, &new_alice, "s300"); /* the old one is gone */
@@ -730,7 +745,7 @@ static bool rolled_over(struct scene *scene)
         scene->step = 3;
     } else if (scene->step == 3 && scene->delivered_count == 4) {
         CHECK(count_events(scene, DMSG_E_CERTIFICATE) == 2); /* that they wait */
-        clock_now += 300;
+        clock_now += 302;
         scene->step = 4;
     }
     return scene->step == 4 && count_events(scene, DMSG_E_CERTIFICATE) == 3;
@@ -802,28 +817,141 @@ static void waiting_survives_a_restart(void)
     scene_end(&scene);
 }
 
-/* Soon after boot: the clock stands in the past. */
+/* Soon after boot: the clock stands in the past. What seems to come from the future waits, and
+   holds nothing back, for it could be anybody's. */
 static bool set_the_clock(struct scene *scene)
 {
     if (scene->step == 0 && count_events(scene, DMSG_E_TIME) == 1) {
         clock_now = NOW;
         clock_is_set = true;
+        send_text(scene, &alice, "later");
         scene->step = 1;
     }
-    return scene->delivered_count == 1;
+    return scene->delivered_count == 4;
 }
 
 static void a_clock_that_is_not_set_refuses_nothing(void)
 {
     struct scene scene;
     BEGIN(&scene, &bob);
-    publish_dns(&scene, &alice, "s300");
+    publish_dns(&scene, &alice, "s3600");
+    clock_now = NOW - 1000;
+    send_text(&scene, &alice, "known");
+    struct dmsg_error error = {0};
+    CHECK(receive(&scene, 1, 0, &error) == 0);
+    clock_now = NOW;
     send_text(&scene, &alice, "from the future");
-    clock_now = 1000000;
+    clock_now = NOW - 1000;
+    send_text(&scene, &alice, "behind it");
     clock_is_set = false;
-    CHECK(run_script(&scene, set_the_clock) == 1);
-    CHECK(count_texts(&scene, "waits") == 1);
+    CHECK(run_script(&scene, set_the_clock) == 4);
+    CHECK(DELIVERED_IS(&scene, "known", "behind it", "later", "from the future"));
     scene_end(&scene);
+}
+
+/* ------------------------------------------------------------------------------- budgets */
+
+static int (*real_usage)(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
+    struct dmsg_store_usage *out, struct dmsg_error *error);
+static bool no_room;
+
+static int full_usage(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
+    struct dmsg_store_usage *out, struct dmsg_error *error)
+{
+    int code = real_usage(store, trusted, zone, out, error);
+    if (no_room)
+        out->messages = SIZE_MAX;
+    return code;
+}
+
+static bool fill_the_budget(struct scene *scene)
+{
+    if (scene->step == 0 && count_events(scene, DMSG_E_TIME) == 1) {
+        no_room = true;
+        clock_now = NOW;
+        clock_is_set = true;
+        send_text(scene, &carol, "of one whose key is not known yet");
+        send_text(scene, &alice, "later");
+        scene->step = 1;
+    }
+    return scene->delivered_count == 2 && count_events(scene, DMSG_E_QUOTA) == 1;
+}
+
+/* What waits has no room; what is verified is not refused for it, and loses its place only. */
+static void a_full_budget_refuses_only_the_unverified(void)
+{
+    struct scene scene;
+    struct dmsg_error error = {0};
+    BEGIN(&scene, &bob);
+    struct dmsg_store_operations full = *scene.store->operations;
+    const struct dmsg_store_operations *const real = scene.store->operations;
+    real_usage = real->usage;
+    full.usage = full_usage;
+    no_room = false;
+    scene.store->operations = &full;
+    publish_dns(&scene, &alice, "s3600");
+    clock_now = NOW - 1000;
+    send_text(&scene, &alice, "known");
+    CHECK(receive(&scene, 1, 0, &error) == 0);
+    clock_now = NOW;
+    send_text(&scene, &alice, "from the future");
+    clock_now = NOW - 1000;
+    clock_is_set = false;
+    run_script(&scene, fill_the_budget);
+    CHECK(DELIVERED_IS(&scene, "known", "later"));
+    scene.store->operations = real;
+    scene_end(&scene);
+}
+
+static bool until_waiting(struct scene *scene)
+{
+    struct dmsg_record record;
+    return dmsg_store_waiting(scene->store, NULL, 0, &record, NULL) == 1;
+}
+
+static void known_senders_wait_longer(void)
+{
+    static const struct {
+        const char *allow, *accept_poc;
+        bool verified_before;
+        int64_t until;
+    } rows[] = {{NULL, NULL, false, DMSG_STRANGER_WAIT},
+        {"*.alice.example", NULL, false, -1}, /* not on the list: refused */
+        {"alice.example", NULL, false, DMSG_LIFE_DEFAULT},
+        {NULL, "alice.example", false, DMSG_LIFE_DEFAULT}, {NULL, NULL, true, DMSG_LIFE_DEFAULT}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct scene scene;
+        struct dmsg_pattern allow, accept_poc;
+        struct dmsg_record record;
+        int64_t until = 0;
+        BEGIN(&scene, &bob);
+        scene.policy = (struct dmsg_policy){.allow = &allow,
+            .allow_count = rows[i].allow != NULL,
+            .accept_poc = &accept_poc,
+            .accept_poc_count = rows[i].accept_poc != NULL};
+        if (rows[i].allow != NULL)
+            CHECK(dmsg_pattern_parse(&allow, dmsg_span_text(rows[i].allow), NULL) == 0);
+        if (rows[i].accept_poc != NULL)
+            CHECK(dmsg_pattern_parse(&accept_poc, dmsg_span_text(rows[i].accept_poc), NULL) == 0);
+        if (rows[i].verified_before) {
+            publish_dns(&scene, &alice, "s300");
+            send_text(&scene, &alice, "known");
+            CHECK(run_script(&scene, until_one) == 1);
+            clock_now += 302; /* the cache forgets */
+        }
+        set_dns(&scene, "alice.example", "-");
+        send_text(&scene, &alice, "waits");
+        if (rows[i].until < 0) {
+            CHECK(run_script(&scene, until_policy) == 0 && !until_waiting(&scene));
+        } else {
+            run_script(&scene, until_waiting);
+            REQUIRE(dmsg_store_waiting(scene.store, NULL, 0, &record, NULL) == 1);
+            CHECK(dmsg_store_waiting_until(scene.store, record.row, &until, NULL) == 0);
+            CHECK_ROW(
+                until == clock_now + rows[i].until, "row %zu: %" PRId64, i, until - clock_now);
+        }
+        scene_end(&scene);
+    }
 }
 
 /* =========================================================================== the poc format */
@@ -841,7 +969,10 @@ static void poc_messages_end_with_the_first_v1(void)
     REQUIRE(dmsg_pattern_parse(&pattern, dmsg_span_text("alice.example"), NULL) == 0);
     scene.policy = (struct dmsg_policy){.accept_poc = &pattern, .accept_poc_count = 1};
     publish_dns(&scene, &rsa_alice, "s300");
+    struct dmsg_error error = {0};
     send_to(&scene, &rsa_alice, &rsa_bob, DMSG_FORMAT_POC, "poc");
+    CHECK(receive(&scene, 1, 0, &error) == 0);
+    /* all of these in one batch, with the keys from the cache */
     send_to(&scene, &rsa_alice, &rsa_bob, DMSG_FORMAT_POC, "poc");
     send_to(&scene, &rsa_alice, &rsa_bob, DMSG_FORMAT_V1, "v1");
     send_to(&scene, &rsa_alice, &rsa_bob, DMSG_FORMAT_POC, "late poc");
@@ -861,14 +992,14 @@ static bool poc_rolled_over(struct scene *scene)
         send_to(scene, &rsa_alice, &rsa_bob, DMSG_FORMAT_POC, "new key");
         scene->step = 1;
     } else if (scene->step == 1 && dmsg_store_waiting(scene->store, NULL, 0, &record, NULL) == 1) {
-        clock_now += 300;
+        clock_now += 302;
         scene->step = 2;
     } else if (scene->step == 2 && scene->delivered_count == 2) {
         send_to(scene, &rsa_old_alice, &rsa_bob, DMSG_FORMAT_POC, "old key");
         scene->step = 3;
     } else if (scene->step == 3 && dmsg_store_waiting(scene->store, NULL, 0, &record, NULL) == 1) {
         CHECK(count_events(scene, DMSG_E_SIGNATURE) == 2); /* that both waited */
-        clock_now += 300;
+        clock_now += 302;
         scene->step = 4;
     }
     return scene->step == 4 && count_events(scene, DMSG_E_SIGNATURE) == 3;
@@ -999,6 +1130,32 @@ static void a_failed_delivery_ends_the_receiver_and_is_repeated(void)
     scene.deliver_code = 0;
     CHECK(run_script(&scene, until_last) == 2);
     CHECK(DELIVERED_IS(&scene, "first", "last"));
+    scene_end(&scene);
+}
+
+static bool until_size(struct scene *scene)
+{
+    return count_events(scene, DMSG_E_SIZE) == 1;
+}
+
+/* MQTT 3.1.1 cannot tell the broker our limit. What is not read says nothing of its sender. */
+static void a_packet_over_the_limit_is_nobodys(void)
+{
+    struct scene scene;
+    struct dmsg_error error = {0};
+    char *large = calloc(1, DMSG_PACKET_LIMIT_DEFAULT);
+    mqtt_version = 311;
+    BEGIN(&scene, &bob);
+    publish_dns(&scene, &alice, "s3600");
+    send_text(&scene, &alice, "good");
+    CHECK(receive(&scene, 1, 0, &error) == 0);
+    publish_raw(
+        &scene, "bob.example", (struct dmsg_span){(uint8_t *)large, DMSG_PACKET_LIMIT_DEFAULT});
+    CHECK(run_script(&scene, until_size) == 1);
+    for (size_t i = 0; i < scene.event_count; i++)
+        CHECK(scene.events[i].code != DMSG_E_SIZE || scene.events[i].sender[0] == '\0');
+    mqtt_version = 5;
+    free(large);
     scene_end(&scene);
 }
 
@@ -1224,9 +1381,11 @@ int main(int argc, char **argv)
         TEST(an_answer_decides_only_what_it_was_asked_for),
         TEST(a_key_that_the_cache_lacks_is_asked_for), TEST(a_forged_signature_is_refused_at_once),
         TEST(waiting_survives_a_restart), TEST(a_clock_that_is_not_set_refuses_nothing),
-        TEST(poc_messages_end_with_the_first_v1), TEST(poc_waits_for_a_new_key),
-        TEST(a_failed_commit_acknowledges_nothing), TEST(a_flood_is_counted_not_shown),
-        TEST(a_count_ends_the_receiver), TEST(a_timeout_ends_the_receiver),
+        TEST(known_senders_wait_longer), TEST(a_full_budget_refuses_only_the_unverified),
+        TEST(a_packet_over_the_limit_is_nobodys), TEST(poc_messages_end_with_the_first_v1),
+        TEST(poc_waits_for_a_new_key), TEST(a_failed_commit_acknowledges_nothing),
+        TEST(a_flood_is_counted_not_shown), TEST(a_count_ends_the_receiver),
+        TEST(a_timeout_ends_the_receiver),
         TEST(a_failed_delivery_ends_the_receiver_and_is_repeated),
         TEST(a_broker_that_is_away_is_waited_for), TEST(a_session_taken_over_ends_the_receiver),
         TEST(stop_the_common_broker)};
