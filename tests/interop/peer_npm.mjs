@@ -1,12 +1,9 @@
 // A peer: jose from npm (panva). One JSON request a line, one JSON answer a line:
-// {"result": base64} or {"refused": reason}. The argument is the folder that holds the package.
+// {"result": base64} or {"refused": reason}. The argument is the package's folder.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-const found = createRequire(join(process.argv[2], "x.js")).resolve("jose");
-const jose = await import(pathToFileURL(found));
+const jose = createRequire(import.meta.url)(process.argv[2]);
 
 function protect(builder, header) {
   return builder.setProtectedHeader({ cty: "text/plain", ...header });
