@@ -149,8 +149,8 @@ static void write_log(void *user, const struct dmsg_event *event)
     if (event->level == DMSG_LOG_DEBUG && !receiving->options->broker.debug)
         return;
     if (event->sender != NULL && event->sender->size > 0)
-        snprintf(from, sizeof from, " (from %s%s%s)", event->sender->text,
-            event->id != NULL && event->id[0] != '\0' ? ", id " : "",
+        snprintf(from, sizeof from, " (%s %s%s%s)", event->code != 0 ? "says it is from" : "from",
+            event->sender->text, event->id != NULL && event->id[0] != '\0' ? ", id " : "",
             event->id != NULL ? event->id : "");
     print_note(
         receiving->self->program, "%s%s%s%s", word, word[0] != '\0' ? ": " : "", event->text, from);

@@ -304,6 +304,9 @@ static int find_recipients(struct sending *sending, struct dmsg_error *error)
             recipient->key = dmsg_peer_recipient_key(recipient->peer, &one);
         if (recipient->peer != NULL && recipient->key == NULL)
             note_failure(sending, &one);
+        if (recipient->key != NULL && recipient->key->why[0] != '\0')
+            print_note(sending->self->program, "warning: the key of %s: %s", recipient->name.text,
+                recipient->key->why);
         sending->found += recipient->key != NULL;
     }
     return result;

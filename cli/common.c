@@ -192,6 +192,7 @@ static int read_descriptor(
         if (got == 0)
             return 0;
         dmsg_buffer_put(out, chunk, (size_t)got);
+        explicit_bzero(chunk, (size_t)got); /* a message or a password */
         if (out->failed)
             return dmsg_fail(
                 error, DMSG_E_SIZE, "%s is over the limit of %zu octets", called, out->limit);

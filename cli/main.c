@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "common.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Widest `two words` of a command, and the program's name before it. */
 #define PROGRAM_MAX 80
@@ -32,6 +34,11 @@ static void protect_process(void)
 #ifndef __SANITIZE_ADDRESS__ /* the leak check traces its own process */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
+    /* A descriptor that is closed would be given to a socket or a database. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(dmsg_error_exit_status(DMSG_E_INTERNAL));
+    }
     umask(077);
     signal(SIGPIPE, SIG_IGN);
 }

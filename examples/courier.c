@@ -145,6 +145,10 @@ int main(int argc, char **argv)
         result = sealing ? seal(&courier, argv[4]) : open_envelope(&courier);
     if (result < 0)
         fprintf(stderr, "courier: %s: %s\n", dmsg_error_word(result), courier.error.text);
+    if (result == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+        result = DMSG_E_LOCAL;
+        fprintf(stderr, "courier: the output cannot be written\n");
+    }
     done(&courier);
     return dmsg_error_exit_status(result);
 }
