@@ -98,8 +98,10 @@ static bool derive(EVP_PKEY_CTX *ctx, EVP_PKEY *peer, uint8_t *secret, size_t si
            EVP_PKEY_derive(ctx, secret, &written) == 1 && written == size;
 }
 
-/* The secret shared with the recipient through a new ephemeral key, whose point goes to out. */
-static bool agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrapped_key *out)
+/* The secret shared with the recipient through a new ephemeral key, whose point goes to out: 1, 0
+   when there is none with this recipient's key, or DMSG_E_INTERNAL. */
+static int agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrapped_key *out,
+    struct dmsg_error *error)
 {
     const struct dmsg_algorithm *algorithm = key->algorithm;
     DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *ephemeral = NULL;
@@ -109,12 +111,15 @@ static bool agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrappe
         EVP_PKEY_get_octet_string_param(ephemeral, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, out->point,
             sizeof out->point, &size) != 1 ||
         size != point_size(algorithm))
-        return false;
+        return dmsg_fail_openssl(error, "cannot make an ephemeral key");
     DMSG_CLEANUP(dmsg_cleanup_pkey_ctx)
     EVP_PKEY_CTX *ctx =
         EVP_PKEY_CTX_new_from_pkey(key->jose->context->library, ephemeral, DMSG_SOFTWARE);
-    return ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-           derive(ctx, key->pkey, secret, algorithm->field_size);
+    if (ctx == NULL || EVP_PKEY_derive_init(ctx) != 1)
+        return dmsg_fail_openssl(error, "cannot prepare an ephemeral key");
+    if (derive(ctx, key->pkey, secret, algorithm->field_size))
+        return 1;
+    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : 0;
 }
 
 /* An X25519 point of low order has the shape of a key, and agrees on zero with everybody (RFC 7748
@@ -123,14 +128,14 @@ static int try_agreement(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
     uint8_t secret[DMSG_FIELD_SIZE_MAX];
     struct dmsg_wrapped_key unused;
-    bool good = agree(key, secret, &unused);
+    int result = agree(key, secret, &unused, error);
     OPENSSL_cleanse(secret, sizeof secret);
-    if (good)
-        return 0;
-    return dmsg_jose_out_of_memory()
-               ? dmsg_fail_memory(error)
-               : dmsg_fail(error, DMSG_E_CERTIFICATE,
-                     "the recipient's X25519 key is a point of low order, which keeps no secret");
+    if (result < 0)
+        return result;
+    return result == 1 ? 0
+                       : dmsg_fail(error, DMSG_E_CERTIFICATE,
+                             "the recipient's X25519 key is a point of low order, which keeps no "
+                             "secret");
 }
 
 /* ------------------------------------------------------------------------- a recipient, a reader
@@ -185,9 +190,11 @@ static int wrap(struct dmsg_jose_key *key, struct dmsg_span cek, struct dmsg_wra
     struct dmsg_error *error)
 {
     uint8_t secret[DMSG_FIELD_SIZE_MAX], kek[DMSG_KEK_SIZE];
-    int result = agree(key, secret, out)
-                     ? derive_kek(key, secret, kek, error)
-                     : dmsg_fail_openssl(error, "cannot agree on a key with the recipient");
+    int result = agree(key, secret, out, error);
+    if (result == 0)
+        result = dmsg_fail_openssl(error, "cannot agree on a key with the recipient");
+    if (result == 1)
+        result = derive_kek(key, secret, kek, error);
     if (result == 0)
         result = dmsg_key_wrap(key->jose, kek, cek, out->encrypted_key, error);
     OPENSSL_cleanse(secret, sizeof secret);
@@ -212,27 +219,35 @@ static EVP_PKEY *import_peer(struct dmsg_jose_key *key, uint8_t *point, EVP_PKEY
     return EVP_PKEY_set1_encoded_public_key(kept, point, size) == 1 ? kept : NULL;
 }
 
-/* The secret shared with the sender's ephemeral key. */
-static bool meet(struct dmsg_jose_key *key, uint8_t *point, uint8_t *secret)
+/*
+ * The secret shared with the sender's ephemeral key: 1, 0 when that key is no good,
+ * DMSG_E_INTERNAL. On a NIST curve every point that the import took has a secret, so that what then
+ * fails is the private key, in a token that is gone for instance; with X25519 it is an all-zero
+ * result.
+ */
+static int meet(
+    struct dmsg_jose_key *key, uint8_t *point, uint8_t *secret, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *made = NULL;
     EVP_PKEY *peer = import_peer(key, point, &made);
-    return peer != NULL && derive(key->ctx, peer, secret, key->algorithm->field_size);
+    if (peer != NULL && derive(key->ctx, peer, secret, key->algorithm->field_size))
+        return 1;
+    if (peer != NULL && key->algorithm->has_y)
+        return dmsg_fail_openssl(error, "cannot agree on a key with the private key");
+    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : 0;
 }
 
 static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_t *cek,
     size_t cek_size, struct dmsg_error *error)
 {
     uint8_t secret[DMSG_FIELD_SIZE_MAX] = {0}, kek[DMSG_KEK_SIZE];
-    bool met = meet(key, in->point, secret);
-    if (!met && dmsg_jose_out_of_memory())
-        return dmsg_fail_memory(error);
-    int result = derive_kek(key, secret, kek, error);
+    int met = meet(key, in->point, secret, error);
+    int result = met < 0 ? met : derive_kek(key, secret, kek, error);
     if (result == 0)
         result = dmsg_key_unwrap(key->jose, kek, in->encrypted_key, cek, cek_size, error);
     OPENSSL_cleanse(secret, sizeof secret);
     OPENSSL_cleanse(kek, sizeof kek);
-    return met || result < 0 ? result : 0;
+    return met == 1 || result < 0 ? result : 0;
 }
 
 const struct dmsg_family dmsg_family_ecdh_es = {.prepare = prepare, .wrap = wrap, .unwrap = unwrap};

@@ -57,6 +57,7 @@ struct dmsg_jose_key {
     EVP_PKEY_CTX *ctx;  /* the operation, prepared; NULL where another is needed per message */
     EVP_MD_CTX *signer; /* Ed25519, which does not sign digests */
     size_t size;        /* octets of a signature, or of the RSA modulus */
+    bool worn_out;      /* RSA: memory ran out while it was used, see rsa.c */
 };
 
 /* The property query for a key: a private one may live in a provider of its own. */

@@ -32,10 +32,33 @@ static void own_private_key(struct dmsg_jose_key *key)
 static int prepare(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
     /* Not EVP_PKEY_get_size: for a key in a TPM it is the largest that the TPM may hold. */
-    key->size = ((size_t)EVP_PKEY_get_bits(key->pkey) + 7) / 8;
+    int bits = EVP_PKEY_get_bits(key->pkey);
+    if (bits < DMSG_JOSE_RSA_BITS_MIN || bits > DMSG_JOSE_RSA_BITS_MAX)
+        return dmsg_fail(error, DMSG_E_CERTIFICATE, "an RSA key of %d bits", bits);
+    key->size = ((size_t)bits + 7) / 8;
     if (key->use == DMSG_USE_SIGN || key->use == DMSG_USE_DECRYPT)
         own_private_key(key);
     return dmsg_jose_key_context(key, error);
+}
+
+/*
+ * When memory runs out while OpenSSL makes a private key's blinding anew, it goes on with one that
+ * is wrong: this result and the next 31 are wrong too, and signing still says that all is well. A
+ * key that this may have happened to is worn out, and replaced by a copy before it is used again.
+ */
+static int replace_worn_out(struct dmsg_jose_key *key, struct dmsg_error *error)
+{
+    if (!key->worn_out)
+        return 0;
+    const EVP_PKEY *old = key->pkey;
+    bool copied = is_in_software(old);
+    EVP_PKEY_CTX_free(key->ctx);
+    key->ctx = NULL;
+    int result = key->algorithm->family->prepare(key, error);
+    if (result == 0 && copied && key->pkey == old)
+        result = dmsg_fail_memory(error);
+    key->worn_out = result < 0;
+    return result;
 }
 
 /* --------------------------------------------------------------------------------- signature */
@@ -61,12 +84,17 @@ static int sign(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_SI
     size_t size = DMSG_RSA_SIZE_MAX;
     int digest_size =
         dmsg_jose_hash(key->jose, key->algorithm->hash, pieces, DMSG_SIGNING_PIECES, digest, error);
-    if (digest_size < 0)
-        return digest_size;
+    int result = digest_size < 0 ? digest_size : replace_worn_out(key, error);
+    if (result < 0)
+        return result;
+    dmsg_jose_tidy();
     if (EVP_PKEY_sign(key->ctx, signature, &size, digest, (size_t)digest_size) != 1 ||
-        size != key->size)
+        size != key->size) {
+        key->worn_out = true;
         return dmsg_fail_openssl(error, "cannot sign with the RSA key");
-    return 0;
+    }
+    key->worn_out = dmsg_jose_out_of_memory();
+    return key->worn_out ? dmsg_fail_memory(error) : 0;
 }
 
 static int verify(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_SIGNING_PIECES],
@@ -124,9 +152,12 @@ static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_
 {
     uint8_t decrypted[DMSG_RSA_SIZE_MAX] = {0};
     size_t size = sizeof decrypted;
-    int result =
+    int result = replace_worn_out(key, error);
+    if (result < 0)
+        return result;
+    result =
         EVP_PKEY_decrypt(key->ctx, decrypted, &size, in->encrypted_key, in->encrypted_key_size);
-    bool memory = dmsg_jose_out_of_memory();
+    bool memory = key->worn_out = dmsg_jose_out_of_memory();
     memcpy(cek, decrypted, cek_size);
     OPENSSL_cleanse(decrypted, sizeof decrypted);
     return memory ? dmsg_fail_memory(error) : (result == 1) & (size == cek_size);

@@ -117,6 +117,21 @@ static const char *curve_of(const EVP_PKEY *key)
     return NULL;
 }
 
+/* The exponent as others see it: a TPM's own word for 65537 is 0 (TPM 2.0 part 2, section
+   12.2.3.5), which its provider passes on. */
+static BIGNUM *encoded_exponent(const EVP_PKEY *key)
+{
+    DMSG_CLEANUP(cleanup_openssl) unsigned char *der = NULL;
+    BIGNUM *exponent = NULL;
+    int size = i2d_PUBKEY(key, &der);
+    const unsigned char *position = der;
+    DMSG_CLEANUP(dmsg_cleanup_pkey)
+    EVP_PKEY *read = size > 0 ? d2i_PUBKEY(NULL, &position, size) : NULL;
+    return read != NULL && EVP_PKEY_get_bn_param(read, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1
+               ? exponent
+               : NULL;
+}
+
 static bool rsa_in_table(const EVP_PKEY *key)
 {
     int bits = EVP_PKEY_get_bits(key);
@@ -124,8 +139,13 @@ static bool rsa_in_table(const EVP_PKEY *key)
     DMSG_CLEANUP(cleanup_bn) BIGNUM *exponent = NULL;
     if (bits < DMSG_RSA_BITS_MIN || bits > DMSG_RSA_BITS_MAX ||
         EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &modulus) != 1 || !BN_is_odd(modulus) ||
-        EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1 ||
-        BN_num_bits(exponent) > 32)
+        EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1)
+        return false;
+    if (BN_is_zero(exponent)) {
+        BN_free(exponent);
+        exponent = encoded_exponent(key);
+    }
+    if (exponent == NULL || BN_num_bits(exponent) > 32)
         return false;
     BN_ULONG value = BN_get_word(exponent);
     return value >= DMSG_RSA_EXPONENT_MIN && value <= DMSG_RSA_EXPONENT_MAX && value % 2 == 1;
