@@ -214,7 +214,7 @@ class Knot(Server):
     def command(self):
         lines = [f"""\
 server:
-    rundir: {self.folder}/run
+    rundir: run
     listen: {LOOPBACK}@{self.port}
 log:
   - target: stderr
