@@ -45,6 +45,9 @@ static const struct {
        they do not: no denial is kept, nor made up out of others (RFC 8198), beyond this. */
     {"cache-max-negative-ttl:", "5"},
     {"aggressive-nsec:", "no"},
+    /* Signatures count for an hour beyond their dates, for clocks that are not exact; libunbound
+       alone would allow a day. */
+    {"val-sig-skew-max:", "3600"},
     /* What failed is tried again soon: a zone mended, a server or the network back. */
     {"val-bogus-ttl:", "10"},
     {"infra-host-ttl:", "5"},

@@ -183,7 +183,7 @@ def make_world(folder):
     """One broker, one name server with good and bad zones, and the trust anchors for them."""
     assert DANEMSG.exists(), f"{DANEMSG} is not built: meson setup build && ninja -C build"
     expired = SignedZone("expired.test", [f"alice TLSA {RECORD}", f"bob TLSA {RECORD}"],
-                         inception=-30 * DAY, expiration=-2 * DAY)
+                         inception=-30 * DAY, expiration=-DAY // 8)
     broken = SignedZone("broken.test", [f"alice TLSA {RECORD}", f"bob TLSA {RECORD}"],
                         broken=[("alice.broken.test", "TLSA"), ("bob.broken.test", "TLSA")])
     stranger = SignedZone("wronganchor.test", [])
