@@ -107,7 +107,7 @@ static const struct dmsg_peer *make_peer(
     struct dmsg_answer answer = {
         .name = *name, .canonical = *name, .status = DMSG_DNS_SECURE, .ttl = 3600, .count = 1};
     answer.records[0] = dmsg_buffer_span(&rdata);
-    bench_must_do(dmsg_peer_judge(&peer, context, &answer, &error), "judging a peer", &error);
+    bench_must_do(dmsg_peer_judge(&peer, context, NULL, &answer, &error), "judging a peer", &error);
     dmsg_buffer_done(&rdata);
     return peer;
 }

@@ -54,10 +54,15 @@ static const struct option options_table[] = {
         .help = "sign of life (60)"},
     TEXT('V', "protocol-version", "VERSION", version, "5 (default) or 311"),
     FLAG(0, "tls", tls, "TLS with the system's CAs"),
+    FLAG(0, "tls-use-os-certs", tls, "the same"),
     TEXT(0, "cafile", "FILE", ca_file, "TLS with these CAs"),
     TEXT(0, "capath", "FOLDER", ca_folder, "TLS with these CAs"),
+    FLAG(0, "broker-dane", dane, "TLS, judged by the TLSA record _PORT._tcp.HOST"),
     TEXT(0, "cert", "FILE", certificate, "client certificate"),
     TEXT(0, "key", "FILE", key, "its key"),
+    FLAG(0, "identity-cert", identity_certificate, "the identity's is the client certificate"),
+    TEXT(0, "tls-version", "VERSION", tls_version, "the least: tlsv1.2 (default) or tlsv1.3"),
+    TEXT(0, "tls-alpn", "PROTOCOL", alpn, "ask for this protocol"),
     TEXT(0, "will-topic", "TOPIC", will_topic, "the broker's word if we vanish"),
     TEXT(0, "will-payload", "TEXT", will_payload, "what it says; not encrypted"),
     {.name = "will-qos",
@@ -197,6 +202,14 @@ static bool given_by_flag(const struct broker_options *options)
     return port || (host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST"));
 }
 
+/* Each of them says that TLS is meant; a weaker connection must not come of it. */
+static bool wants_tls(const struct broker_options *options)
+{
+    return options->tls || options->dane || options->ca_file != NULL ||
+           options->ca_folder != NULL || options->certificate != NULL ||
+           options->identity_certificate || options->tls_version != NULL || options->alpn != NULL;
+}
+
 static int check(const struct broker_options *options, struct dmsg_error *error)
 {
     if (options->url != NULL && given_by_flag(options))
@@ -204,6 +217,11 @@ static int check(const struct broker_options *options, struct dmsg_error *error)
             error, DMSG_E_USAGE, "-L says which host and port: -h and -p do not go with it");
     if ((options->certificate != NULL) != (options->key != NULL))
         return dmsg_fail(error, DMSG_E_USAGE, "--cert and --key go together");
+    if (options->certificate != NULL && options->identity_certificate)
+        return dmsg_fail(error, DMSG_E_USAGE, "--cert or --identity-cert, not both");
+    if (options->url != NULL && strncmp(options->url, "mqtt://", 7) == 0 && wants_tls(options))
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "-L mqtt:// is without TLS, which another option asks for: use mqtts://");
     if (options->password != NULL && options->password_file != NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "-P or --password-file, not both");
     if (options->will_topic == NULL &&
@@ -213,19 +231,26 @@ static int check(const struct broker_options *options, struct dmsg_error *error)
     return 0;
 }
 
-static int read_version(struct broker *out, const char *version, struct dmsg_error *error)
+struct version {
+    const char *text;
+    int version;
+};
+static const struct version protocol_versions[] = {
+    {"5", 5}, {"mqttv5", 5}, {"311", 311}, {"mqttv311", 311}, {0}};
+static const struct version tls_versions[] = {{"tlsv1.2", 12}, {"tlsv1.3", 13}, {0}};
+
+static int read_version(int *out, const char *given, const struct version *versions,
+    const char *wanted, struct dmsg_error *error)
 {
-    static const struct {
-        const char *text;
-        int version;
-    } rows[] = {{"5", 5}, {"mqttv5", 5}, {"311", 311}, {"mqttv311", 311}};
-    for (size_t i = 0; version != NULL && i < COUNT(rows); i++) {
-        if (strcmp(version, rows[i].text) == 0) {
-            out->config.version = rows[i].version;
+    if (given == NULL)
+        return 0;
+    for (const struct version *version = versions; version->text != NULL; version++) {
+        if (strcmp(given, version->text) == 0) {
+            *out = version->version;
             return 0;
         }
     }
-    return version == NULL ? 0 : dmsg_fail(error, DMSG_E_USAGE, "-V wants 5 or 311");
+    return dmsg_fail(error, DMSG_E_USAGE, "%s", wanted);
 }
 
 static void print_debug(void *user, const char *text)
@@ -236,24 +261,27 @@ static void print_debug(void *user, const char *text)
 int broker_read(struct broker *out, const struct broker_options *options, const char *program,
     struct dmsg_error *error)
 {
-    *out = (struct broker){.config = {
-                               .host = options->host,
-                               .port = (int)options->port,
-                               .keepalive = (int)options->keepalive,
-                               .client_id = options->id,
-                               .username = options->username,
-                               .password = options->password,
-                               .tls = options->tls || options->ca_file != NULL ||
-                                      options->ca_folder != NULL || options->certificate != NULL ||
-                                      (options->url == NULL && options->port == PORT_TLS),
-                               .ca_file = options->ca_file,
-                               .ca_folder = options->ca_folder,
-                               .certificate = options->certificate,
-                               .key = options->key,
-                               .will_topic = options->will_topic,
-                               .will_qos = (int)options->will_qos,
-                               .will_retain = options->will_retain,
-                           }};
+    *out = (struct broker){
+        .config =
+            {
+                .host = options->host,
+                .port = (int)options->port,
+                .keepalive = (int)options->keepalive,
+                .client_id = options->id,
+                .username = options->username,
+                .password = options->password,
+                .tls = wants_tls(options) || (options->url == NULL && options->port == PORT_TLS),
+                .dane = options->dane,
+                .alpn = options->alpn,
+                .ca_file = options->ca_file,
+                .ca_folder = options->ca_folder,
+                .certificate = options->certificate,
+                .key = options->key,
+                .will_topic = options->will_topic,
+                .will_qos = (int)options->will_qos,
+                .will_retain = options->will_retain,
+            },
+        .identity_certificate = options->identity_certificate};
     if (options->will_payload != NULL)
         out->config.will_payload = dmsg_span_text(options->will_payload);
     if (options->debug) {
@@ -262,7 +290,11 @@ int broker_read(struct broker *out, const struct broker_options *options, const 
     }
     int result = check(options, error);
     if (result == 0)
-        result = read_version(out, options->version, error);
+        result = read_version(
+            &out->config.version, options->version, protocol_versions, "-V wants 5 or 311", error);
+    if (result == 0)
+        result = read_version(&out->config.tls_version, options->tls_version, tls_versions,
+            "--tls-version wants tlsv1.2 or tlsv1.3", error);
     if (result == 0 && options->url != NULL)
         result = read_url(out, options->url, error);
     if (result == 0 && options->password_file != NULL)
@@ -272,16 +304,42 @@ int broker_read(struct broker *out, const struct broker_options *options, const 
     return result;
 }
 
+int broker_open(struct dmsg_mqtt **out, struct broker *broker, struct dmsg_discovery *discovery,
+    const struct dmsg_identity *identity, struct dmsg_error *error)
+{
+    struct dmsg_mqtt_config *config = &broker->config;
+    int result = 0;
+    if (broker->identity_certificate) {
+        const struct dmsg_identity_key *own = dmsg_identity_current(identity, DMSG_FOR_SIGNATURES);
+        if (own == NULL || own->certificate == NULL)
+            return dmsg_fail(error, DMSG_E_LOCAL,
+                "--identity-cert: %s has no certificate beside its key; `danemsg identity new` "
+                "makes both",
+                dmsg_identity_name(identity)->text);
+        config->client_key = own->key;
+        config->client_certificate = own->certificate;
+    }
+    if (config->dane) {
+        result = broker_dane_init(&broker->dane, discovery,
+            config->host != NULL ? config->host : "localhost",
+            config->port != 0 ? config->port : PORT_TLS, error);
+        config->dane_source = &broker->dane.source;
+    }
+    return result < 0 ? result : dmsg_mqtt_new(out, config, error);
+}
+
 void broker_done(struct broker *broker)
 {
+    broker_dane_done(&broker->dane);
     dmsg_buffer_done(&broker->url);
     dmsg_buffer_done(&broker->password);
 }
 
-int broker_step(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
+int broker_step(struct dmsg_mqtt *mqtt, int most, struct dmsg_error *error)
 {
+    int timeout = dmsg_mqtt_timeout(mqtt);
     struct pollfd wait = {.fd = dmsg_mqtt_fd(mqtt), .events = dmsg_mqtt_events(mqtt)};
-    if (poll(&wait, 1, dmsg_mqtt_timeout(mqtt)) < 0 && errno != EINTR)
+    if (poll(&wait, 1, timeout < most ? timeout : most) < 0 && errno != EINTR)
         return dmsg_fail_errno(error, DMSG_E_INTERNAL, "waiting for the broker");
     int result = dmsg_mqtt_read(mqtt, wait.revents, error);
     return result < 0 ? result : dmsg_mqtt_acknowledge(mqtt, error);

@@ -10,6 +10,9 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+/* Seconds: time enough to mend a signer on a weekend. */
+#define WARN_SIGNATURES (2 * 86400)
+
 struct identity_check {
     struct identity_options identity;
     struct dns_options dns;
@@ -42,45 +45,35 @@ static const struct dmsg_peer_key *record_of(
     return NULL;
 }
 
-static void cleanup_octets(unsigned char **octets)
+/* Signatures that are not renewed in time make every record useless, however good it is. A server
+   that signs as it answers has short ones always. */
+static bool ends_soon(const struct finding *finding)
 {
-    OPENSSL_free(*octets);
-}
-
-/* A record that holds the digest of a key, of which peers learn the key only from a message. */
-static bool digest_of(const struct dmsg_peer_key *record, const struct dmsg_identity_key *key)
-{
-    DMSG_CLEANUP(cleanup_octets) unsigned char *certificate = NULL;
-    DMSG_CLEANUP(cleanup_octets) unsigned char *spki = NULL;
-    struct dmsg_tlsa tlsa;
-    if (dmsg_tlsa_parse(&tlsa, record->rdata, NULL) < 0 || tlsa.matching_type == DMSG_TLSA_FULL)
-        return false;
-    int spki_size = i2d_PUBKEY(key->key, &spki);
-    int size = key->certificate != NULL ? i2d_X509(key->certificate, &certificate) : 0;
-    return spki_size > 0 && size >= 0 &&
-           dmsg_tlsa_match(&tlsa, (struct dmsg_span){certificate, (size_t)size},
-               (struct dmsg_span){spki, (size_t)spki_size}, NULL) == 1;
+    int64_t until = finding->peer->signed_until;
+    return finding->peer->status == DMSG_DNS_SECURE && until != 0 &&
+           until - finding->now < WARN_SIGNATURES;
 }
 
 static void put_whereabouts(
-    struct dmsg_buffer *out, const struct dmsg_peer *peer, const struct dmsg_identity_key *key)
+    struct dmsg_buffer *out, const struct finding *finding, const struct dmsg_identity_key *key)
 {
-    const struct dmsg_peer_key *record = record_of(peer, key);
-    if (record != NULL) {
+    char fields[RECORD_FIELDS_SIZE];
+    struct dmsg_error why;
+    const struct dmsg_peer_key *record = record_of(finding->peer, key);
+    if (record != NULL)
         dmsg_buffer_format(
             out, "in DNS as %u %u %u", record->usage, record->selector, record->matching_type);
-        return;
-    }
-    for (size_t i = 0; i < peer->count; i++) {
-        record = &peer->keys[i];
-        if (digest_of(record, key)) {
-            dmsg_buffer_format(out, "in DNS as a digest only (%u %u %u): nobody can encrypt to it",
-                record->usage, record->selector, record->matching_type);
-            return;
-        }
-    }
-    dmsg_buffer_put_text(
-        out, peer->status == DMSG_DNS_SECURE ? "not in DNS" : "DNS says nothing to be believed");
+    else if (finding->peer->status != DMSG_DNS_SECURE)
+        dmsg_buffer_put_text(out, "DNS says nothing to be believed");
+    else if (own_key_check_carried(fields, key, finding->peer, finding->now, &why) == 0)
+        dmsg_buffer_format(out,
+            "in DNS by %s: messages carry its certificate (x5c), and nobody can encrypt to it",
+            fields);
+    else if (finding->peer->count == 0 || (key->purposes & DMSG_FOR_SIGNATURES) == 0)
+        dmsg_buffer_put_text(out, "not in DNS");
+    else
+        dmsg_buffer_format(
+            out, "not in DNS, and not by what messages can carry (x5c): %s", why.text);
 }
 
 /* ---------------------------------------------------------------------------------- as text */
@@ -93,7 +86,7 @@ static void put_key(
     dmsg_key_describe(description, key->key);
     dmsg_buffer_format(out, "%s key %s (%s, kid %s): ", role_word(key->role), description,
         purpose_words(key->purposes), key->kid);
-    put_whereabouts(out, finding->peer, key);
+    put_whereabouts(out, finding, key);
     dmsg_buffer_put_byte(out, '\n');
     put_warnings(&warnings, key, &finding->own->name, finding->now);
     if (warnings.size > 0) {
@@ -110,6 +103,14 @@ static int put_text(
     const struct dmsg_peer *peer = finding->peer;
     dmsg_buffer_format(out, "%s: DNS is %s, %zu record%s\n", finding->own->name.text,
         dns_status_word(peer->status), peer->count, peer->count == 1 ? "" : "s");
+    if (ends_soon(finding)) {
+        char date[32];
+        time_text(date, peer->signed_until);
+        dmsg_buffer_format(out,
+            "  warning: the zone's signatures over this answer end on %s: see that the zone is "
+            "signed again before, unless its server signs as it answers\n",
+            date);
+    }
     for (size_t i = 0; i < dmsg_identity_key_count(identity); i++)
         put_key(out, finding, dmsg_identity_key_get(identity, i));
     if (finding->outcome.code == 0) {
@@ -125,19 +126,22 @@ static int put_text(
 static void json_one(
     struct dmsg_buffer *out, const struct finding *finding, const struct dmsg_identity_key *key)
 {
-    char description[DMSG_KEY_DESCRIPTION_SIZE], fields[16];
+    char description[DMSG_KEY_DESCRIPTION_SIZE], fields[RECORD_FIELDS_SIZE] = "";
     const struct dmsg_peer_key *record = record_of(finding->peer, key);
+    bool carried = record == NULL &&
+                   own_key_check_carried(fields, key, finding->peer, finding->now, NULL) == 0;
     dmsg_key_describe(description, key->key);
     dmsg_buffer_put_byte(out, '{');
     json_member_text(out, "role", role_word(key->role));
     json_member_text(out, "key", description);
     json_member_text(out, "kid", key->kid);
     json_member_bool(out, "in_dns", record != NULL);
-    if (record != NULL) {
+    json_member_bool(out, "by_x5c", carried);
+    if (record != NULL)
         snprintf(fields, sizeof fields, "%u %u %u", record->usage, record->selector,
             record->matching_type);
+    if (fields[0] != '\0')
         json_member_text(out, "record", fields);
-    }
     json_warnings(out, key, &finding->own->name, finding->now);
     dmsg_buffer_put_byte(out, '}');
 }
@@ -170,6 +174,9 @@ static int put_json(
     json_member_text(out, "dns", dns_status_word(finding->peer->status));
     json_member_number(out, "records", (int64_t)finding->peer->count);
     json_member_number(out, "ttl", finding->peer->ttl);
+    if (finding->peer->signed_until != 0)
+        json_member_number(out, "signed_until", finding->peer->signed_until);
+    json_member_bool(out, "signatures_end_soon", ends_soon(finding));
     json_key(out, "keys");
     dmsg_buffer_put_byte(out, '[');
     for (size_t i = 0; i < dmsg_identity_key_count(identity); i++) {
@@ -212,7 +219,7 @@ static int check(const struct invocation *self, struct dmsg_discovery *discovery
             dmsg_discovery_find_fresh(discovery, &own.name, LOOKUP_TIMEOUT, &finding.peer, error);
     if (result < 0)
         return result;
-    if (own_keys_check(own.identity, finding.peer, &finding.outcome) == 0)
+    if (own_keys_check_sender(own.identity, finding.peer, finding.now, &finding.outcome) == 0)
         finding.outcome.code = 0;
     result = report(&finding, options->json, error);
     dmsg_peer_release(finding.peer);

@@ -6,6 +6,21 @@
 
 #define DAY 86400
 #define WARN_DAYS 30
+#define WARN_PART 10
+
+#define SUBJECT_OPTION(member, word, text)                                                         \
+    {                                                                                              \
+        .name = "subject-" #member, .argument = "TEXT", .kind = OPTION_TEXT,                       \
+        .at = offsetof(struct dmsg_subject, member), .variable = word, .help = text                \
+    }
+
+static const struct option subject_options[] = {
+    SUBJECT_OPTION(country, "COUNTRY", "C of the subject, two letters"),
+    SUBJECT_OPTION(state, "STATE", "ST of the subject"),
+    SUBJECT_OPTION(locality, "LOCALITY", "L of the subject"),
+    SUBJECT_OPTION(organization, "ORGANIZATION", "O of the subject"),
+};
+const struct option_group subject_group = {"Certificate", subject_options, COUNT(subject_options)};
 
 void own_files_done(struct own_files *own)
 {
@@ -14,12 +29,19 @@ void own_files_done(struct own_files *own)
     own->folder = NULL;
 }
 
+int own_files_find_at(struct own_files *own, const struct invocation *self, int index,
+    const struct identity_options *options, struct dmsg_error *error)
+{
+    int result = self->argument_count > index
+                     ? name_from(&own->name, self->arguments[index], "name", error)
+                     : own_name(&own->name, options, error);
+    return result == 0 ? crypto_folder(&own->folder, options, error) : result;
+}
+
 int own_files_find(struct own_files *own, const struct invocation *self,
     const struct identity_options *options, struct dmsg_error *error)
 {
-    int result = self->argument_count > 0 ? name_from(&own->name, self->arguments[0], "name", error)
-                                          : own_name(&own->name, options, error);
-    return result == 0 ? crypto_folder(&own->folder, options, error) : result;
+    return own_files_find_at(own, self, 0, options, error);
 }
 
 int own_files_load(struct own_files *own, const struct invocation *self,
@@ -62,7 +84,7 @@ void put_warnings(struct dmsg_buffer *out, const struct dmsg_identity_key *key,
     if (dmsg_certificate_dates(&from, &to, key->certificate, NULL) == 0) {
         if (now > to)
             put_clause(out, "its certificate expired on", to);
-        else if (to - now < WARN_DAYS * DAY)
+        else if (to - now < WARN_DAYS * DAY && to - now < (to - from) / WARN_PART)
             put_clause(out, "its certificate expires on", to);
         if (now < from)
             put_clause(out, "its certificate is not valid before", from);
@@ -81,6 +103,20 @@ void json_warnings(struct dmsg_buffer *out, const struct dmsg_identity_key *key,
         json_member(out, "warning", dmsg_buffer_span(&text));
     out->failed |= text.failed;
     dmsg_buffer_done(&text);
+}
+
+void print_warnings(const char *program, const struct dmsg_identity *identity, int64_t now)
+{
+    for (size_t i = 0; i < dmsg_identity_key_count(identity); i++) {
+        const struct dmsg_identity_key *key = dmsg_identity_key_get(identity, i);
+        struct dmsg_buffer text = {0};
+        if (key->role == DMSG_KEY_CURRENT)
+            put_warnings(&text, key, dmsg_identity_name(identity), now);
+        if (text.size > 0 && !text.failed)
+            print_note(program, "warning: own key %s: %.*s", key->kid, (int)text.size,
+                (const char *)text.data);
+        dmsg_buffer_done(&text);
+    }
 }
 
 int status_of_poc(int code)

@@ -8,6 +8,7 @@
 #include "x509/certificate.h"
 #include "x509/create.h"
 #include "x509/files.h"
+#include "x509/rollover.h"
 #include "x509/save.h"
 
 /* 2026-01-01: a clock before it was never set, and a certificate made by it would look expired. */
@@ -24,6 +25,15 @@ struct identity_new {
     int64_t owner; /* 0: unchanged */
     struct dmsg_subject subject;
 };
+
+/* clang-format off */
+#define FILE_OPTIONS                                                                               \
+    {.name = "force", .kind = OPTION_FLAG, .at = offsetof(struct identity_new, force),             \
+        .help = "replace the key that is there: it is lost"},                                      \
+    {.name = "owner", .argument = "UID", .kind = OPTION_NUMBER,                                    \
+        .at = offsetof(struct identity_new, owner), .most = UINT32_MAX - 1, .variable = "APP_UID", \
+        .help = "give the files to this user, when root"}
+/* clang-format on */
 
 static const struct option own_options[] = {
     {.name = "key",
@@ -42,43 +52,13 @@ static const struct option own_options[] = {
         .kind = OPTION_FLAG,
         .at = offsetof(struct identity_new, request),
         .help = "a signing request for a CA, in place of the certificate"},
-    {.name = "force",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct identity_new, force),
-        .help = "replace the key that is there: it is lost"},
+    FILE_OPTIONS,
 };
 
 /* What the proof of concept's programs know. */
 static const struct option poc_options[] = {
-    {.name = "force",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct identity_new, force),
-        .help = "replace the key that is there: it is lost"},
+    FILE_OPTIONS,
 };
-
-#define SUBJECT_OPTION(member, word, text)                                                         \
-    {                                                                                              \
-        .name = "subject-" #member, .argument = "TEXT", .kind = OPTION_TEXT,                       \
-        .at =                                                                                      \
-            offsetof(struct identity_new, subject.member) - offsetof(struct identity_new, owner),  \
-        .variable = word, .help = text                                                             \
-    }
-
-static const struct option file_options[] = {
-    {.name = "owner",
-        .argument = "UID",
-        .kind = OPTION_NUMBER,
-        .at = 0,
-        .most = UINT32_MAX - 1,
-        .variable = "APP_UID",
-        .help = "give the files to this user, when root"},
-    SUBJECT_OPTION(country, "COUNTRY", "C of the subject, two letters"),
-    SUBJECT_OPTION(state, "STATE", "ST of the subject"),
-    SUBJECT_OPTION(locality, "LOCALITY", "L of the subject"),
-    SUBJECT_OPTION(organization, "ORGANIZATION", "O of the subject"),
-};
-static const struct option_group file_group = {
-    "Files and certificate", file_options, COUNT(file_options)};
 
 /* ---------------------------------------------------------------------------- what is there */
 
@@ -97,6 +77,7 @@ static void list_files(
     }
 }
 
+/* 1 when there are files that are to be replaced. */
 static int judge_existing(const struct invocation *self, const struct own_files *own, bool force,
     struct dmsg_error *error)
 {
@@ -113,6 +94,25 @@ static int judge_existing(const struct invocation *self, const struct own_files 
             own->name.text, own->folder, files);
     print_note(self->program, "replacing the identity of %s in %s (there were: %s)", own->name.text,
         own->folder, files);
+    return 1;
+}
+
+/* No command moves keys meanwhile, and none was interrupted at it: it would be completed over the
+   new one. */
+static int lock_existing(
+    struct dmsg_folder *folder, const struct own_files *own, struct dmsg_error *error)
+{
+    struct dmsg_rollover rollover = {0};
+    int result = dmsg_rollover_lock(folder, own->folder, error);
+    if (result == 0)
+        result = dmsg_rollover_read(&rollover, folder, &own->name, error);
+    if (result < 0)
+        return result;
+    if (rollover.phase == DMSG_ROLLOVER_SWITCHING || rollover.phase == DMSG_ROLLOVER_ABORTING)
+        return dmsg_fail(error, DMSG_E_LOCAL,
+            "a rollover of %s was interrupted while it moved keys: `danemsg identity rollover "
+            "status %s` completes it",
+            own->name.text, own->name.text);
     return 0;
 }
 
@@ -143,8 +143,8 @@ static void put_next_step(struct dmsg_buffer *out, const struct invocation *self
     if (request)
         dmsg_buffer_format(out,
             "wrote %s/%s.csr.pem\n"
-            "next: have a CA sign it and put the certificate at %s/%s.crt.pem\n",
-            own->folder, name, own->folder, name);
+            "next: have a CA sign it, and `danemsg identity import FILE %s` what it makes\n",
+            own->folder, name, name);
     if (self->command->link)
         dmsg_buffer_format(
             out, "%s: generate_tlsa prints the record to publish\n", request ? "then" : "next");
@@ -187,9 +187,12 @@ static int make(const struct invocation *self, const struct own_files *own, enum
         .set_owner = options->owner != 0,
         .owner = (uid_t)options->owner};
     DMSG_CLEANUP(dmsg_material_done) struct dmsg_material made = {0};
+    DMSG_CLEANUP(dmsg_folder_done) struct dmsg_folder folder = DMSG_FOLDER_NONE;
     if (dmsg_context_now(&context) < CLOCK_PLAUSIBLE)
         print_note(self->program, "the clock is not set: the certificate will have its dates");
     int result = judge_existing(self, own, options->force, error);
+    if (result > 0)
+        result = lock_existing(&folder, own, error);
     if (result == 0)
         result = dmsg_material_create(&made, &context, &wanted, error);
     if (result == 0)
@@ -229,7 +232,7 @@ static int run_csr(struct invocation *self, struct dmsg_error *error)
 
 static const struct group_use groups[] = {
     {&identity_group, offsetof(struct identity_new, identity)},
-    {&file_group, offsetof(struct identity_new, owner)}, {0}};
+    {&subject_group, offsetof(struct identity_new, subject)}, {0}};
 
 const struct command cmd_identity_new = {
     .name = "identity new",

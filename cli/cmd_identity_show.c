@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "cmd_identity_common.h"
+#include "describe.h"
 #include "x509/certificate.h"
 #include "x509/files.h"
 
@@ -56,63 +57,7 @@ static int match_files(struct show *show, struct dmsg_error *error)
     return result;
 }
 
-static void put_usage(struct dmsg_buffer *out, const X509 *certificate, const char *none)
-{
-    struct dmsg_key_usage usage = {0};
-    if (dmsg_certificate_key_usage(&usage, certificate, NULL) < 0 || !usage.present) {
-        dmsg_buffer_put_text(out, none);
-        return;
-    }
-    const char *comma = "";
-    const struct {
-        bool on;
-        const char *word;
-    } bits[] = {{usage.digital_signature, "digitalSignature"},
-        {usage.key_encipherment, "keyEncipherment"}, {usage.key_agreement, "keyAgreement"}};
-    for (size_t i = 0; i < COUNT(bits); i++) {
-        if (bits[i].on) {
-            dmsg_buffer_format(out, "%s%s", comma, bits[i].word);
-            comma = ", ";
-        }
-    }
-}
-
 /* ---------------------------------------------------------------------------------- as text */
-
-static void put_or_empty(
-    struct dmsg_buffer *out, void (*put)(struct dmsg_buffer *, const X509 *), const X509 *from)
-{
-    size_t before = out->size;
-    put(out, from);
-    if (out->size == before)
-        dmsg_buffer_put_text(out, "(empty)");
-    dmsg_buffer_put_byte(out, '\n');
-}
-
-static void put_certificate(struct dmsg_buffer *out, const struct shown *shown)
-{
-    const X509 *certificate = shown->key->certificate;
-    int64_t from = 0, to = 0;
-    char first[32], last[32];
-    if (certificate == NULL) {
-        dmsg_buffer_put_text(out, "  certificate  none yet\n");
-        return;
-    }
-    dmsg_buffer_format(out, "  certificate  %s\n    subject    ", shown->certificate_file);
-    put_or_empty(out, dmsg_certificate_put_subject, certificate);
-    dmsg_buffer_put_text(out, "    names      ");
-    put_or_empty(out, dmsg_certificate_put_names, certificate);
-    dmsg_buffer_put_text(out, "    issuer     ");
-    put_or_empty(out, dmsg_certificate_put_issuer, certificate);
-    if (dmsg_certificate_dates(&from, &to, certificate, NULL) == 0) {
-        time_text(first, from);
-        time_text(last, to);
-        dmsg_buffer_format(out, "    valid      %s to %s\n", first, last);
-    }
-    dmsg_buffer_put_text(out, "    key usage  ");
-    put_usage(out, certificate, "any");
-    dmsg_buffer_put_byte(out, '\n');
-}
 
 static void put_text(struct dmsg_buffer *out, const struct show *show)
 {
@@ -125,7 +70,10 @@ static void put_text(struct dmsg_buffer *out, const struct show *show)
         dmsg_buffer_format(out, "%s key: %s, %s\n  kid          %s\n  key file     %s\n",
             role_word(shown->key->role), description, purpose_words(shown->key->purposes),
             shown->key->kid, shown->key_file);
-        put_certificate(out, shown);
+        describe_field(out, 2, "certificate", "%s",
+            shown->key->certificate != NULL ? shown->certificate_file : "none yet");
+        if (shown->key->certificate != NULL)
+            describe_certificate(out, 2, shown->key->certificate, show->now);
         put_warnings(&warnings, shown->key, &show->own.name, show->now);
         if (warnings.size > 0) {
             dmsg_buffer_put_text(out, "  warning      ");
@@ -139,40 +87,6 @@ static void put_text(struct dmsg_buffer *out, const struct show *show)
 
 /* ---------------------------------------------------------------------------------- as JSON */
 
-static void json_put(struct dmsg_buffer *out, const char *name,
-    void (*put)(struct dmsg_buffer *, const X509 *), const X509 *from)
-{
-    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
-    put(&text, from);
-    out->failed |= text.failed;
-    json_member(out, name, dmsg_buffer_span(&text));
-}
-
-static void put_plain_usage(struct dmsg_buffer *out, const X509 *certificate)
-{
-    put_usage(out, certificate, "");
-}
-
-static void json_certificate(
-    struct dmsg_buffer *out, const struct shown *shown, const struct dmsg_name *name)
-{
-    X509 *certificate = shown->key->certificate;
-    int64_t from = 0, to = 0;
-    json_key(out, "certificate");
-    dmsg_buffer_put_byte(out, '{');
-    json_member_text(out, "file", shown->certificate_file);
-    json_put(out, "subject", dmsg_certificate_put_subject, certificate);
-    json_put(out, "names", dmsg_certificate_put_names, certificate);
-    json_put(out, "issuer", dmsg_certificate_put_issuer, certificate);
-    if (dmsg_certificate_dates(&from, &to, certificate, NULL) == 0) {
-        json_member_number(out, "not_before", from);
-        json_member_number(out, "not_after", to);
-    }
-    json_put(out, "key_usage", put_plain_usage, certificate);
-    json_member_bool(out, "bears_name", dmsg_certificate_bears_name(certificate, name));
-    dmsg_buffer_put_byte(out, '}');
-}
-
 static void json_one(struct dmsg_buffer *out, const struct show *show, const struct shown *shown)
 {
     char description[DMSG_KEY_DESCRIPTION_SIZE];
@@ -184,8 +98,13 @@ static void json_one(struct dmsg_buffer *out, const struct show *show, const str
     json_member_bool(out, "signs", (shown->key->purposes & DMSG_FOR_SIGNATURES) != 0);
     json_member_bool(out, "decrypts", (shown->key->purposes & DMSG_FOR_ENCRYPTION) != 0);
     json_member_text(out, "key_file", shown->key_file);
-    if (shown->key->certificate != NULL)
-        json_certificate(out, shown, &show->own.name);
+    if (shown->key->certificate != NULL) {
+        json_key(out, "certificate");
+        dmsg_buffer_put_byte(out, '{');
+        json_member_text(out, "file", shown->certificate_file);
+        json_certificate(out, shown->key->certificate, &show->own.name);
+        dmsg_buffer_put_byte(out, '}');
+    }
     json_warnings(out, shown->key, &show->own.name, show->now);
     dmsg_buffer_put_byte(out, '}');
 }

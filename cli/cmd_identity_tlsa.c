@@ -2,40 +2,24 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "cmd_identity_common.h"
-#include "dane/tlsa.h"
 #include "own_keys.h"
+#include "own_records.h"
+#include "x509/files.h"
 
-/* Octets of rdata before the data (RFC 6698 section 2.1). */
-#define FIELDS 3
+#include <openssl/x509v3.h>
+
+#define USAGE_NOT_GIVEN (-1)
 
 struct identity_tlsa {
     struct identity_options identity;
-    int64_t usage; /* 0: not given */
-    int64_t selector, matching_type;
+    struct record_form form;
+    int64_t ttl;
+    const char *ca;
     bool zone_line;
     bool fields;
 };
 
 static const struct option own_options[] = {
-    {.name = "usage",
-        .argument = "N",
-        .kind = OPTION_NUMBER,
-        .at = offsetof(struct identity_tlsa, usage),
-        .least = DMSG_PKIX_EE,
-        .most = DMSG_PKIX_CD,
-        .help = "3 DANE-EE (default), 1 PKIX-EE, 4 PKIX-CD"},
-    {.name = "selector",
-        .argument = "N",
-        .kind = OPTION_NUMBER,
-        .at = offsetof(struct identity_tlsa, selector),
-        .most = 1,
-        .help = "0 the certificate (default), 1 the bare key"},
-    {.name = "matching-type",
-        .argument = "N",
-        .kind = OPTION_NUMBER,
-        .at = offsetof(struct identity_tlsa, matching_type),
-        .most = 2,
-        .help = "0 in full (default), 1 its SHA-256, 2 its SHA-512"},
     {.name = "zone-line",
         .kind = OPTION_FLAG,
         .at = offsetof(struct identity_tlsa, zone_line),
@@ -44,74 +28,123 @@ static const struct option own_options[] = {
         .kind = OPTION_FLAG,
         .at = offsetof(struct identity_tlsa, fields),
         .help = "what a provider's form asks for: 3 0 0 DATA (default)"},
+    {.name = "ca",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct identity_tlsa, ca),
+        .help = "of this CA's certificate (PEM): --usage 2 (default), or 0"},
+    {.name = "ttl",
+        .argument = "TIME",
+        .kind = OPTION_DURATION,
+        .at = offsetof(struct identity_tlsa, ttl),
+        .least = 1,
+        .help = "with --zone-line: how long caches may keep it (3600)"},
 };
 
-static int put_record(struct dmsg_buffer *out, const struct identity_tlsa *options,
-    const char *before, const struct dmsg_identity_key *key, struct dmsg_error *error)
+/* What stands before each record. */
+static void put_before(char *out, size_t size, const struct invocation *self,
+    const struct identity_tlsa *options, const struct dmsg_name *name)
 {
-    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer rdata = {0};
-    uint8_t usage = options->usage != 0 ? (uint8_t)options->usage : DMSG_DANE_EE;
-    if (options->selector == 0 && key->certificate == NULL)
-        return dmsg_fail(error, DMSG_E_LOCAL,
-            "the key %s has no certificate yet: put it beside the key (NAME.crt.pem), or publish "
-            "the bare key with --selector 1",
-            key->kid);
-    int result = dmsg_tlsa_encode(&rdata, usage, (uint8_t)options->selector,
-        (uint8_t)options->matching_type, key->certificate, key->key, error);
-    if (result < 0)
-        return result;
-    dmsg_buffer_format(out, "%s%d %d %d ", before, rdata.data[0], rdata.data[1], rdata.data[2]);
-    for (size_t i = FIELDS; i < rdata.size; i++)
-        dmsg_buffer_format(out, "%02x", rdata.data[i]);
-    dmsg_buffer_put_byte(out, '\n');
-    return 0;
+    out[0] = '\0';
+    if (self->command->link)
+        snprintf(out, size, "TLSA record for %s: ", name->text);
+    else if (options->zone_line)
+        snprintf(out, size, "%s. %d IN TLSA ", name->text,
+            options->ttl != 0 ? (int)options->ttl : RECORD_TTL);
 }
 
-/* Of every current key, the one that signs first. */
-static int put_records(struct dmsg_buffer *out, const struct identity_tlsa *options,
-    const char *before, const struct dmsg_identity *identity, struct dmsg_error *error)
+/* The record of a CA's certificate, the first one in its file. */
+static int make_ca_record(
+    struct own_records *out, const struct identity_tlsa *options, struct dmsg_error *error)
 {
-    const struct dmsg_identity_key *signing = dmsg_identity_current(identity, DMSG_FOR_SIGNATURES);
-    int result = signing != NULL ? put_record(out, options, before, signing, error) : 0;
-    for (size_t i = 0; result == 0 && i < dmsg_identity_key_count(identity); i++) {
-        const struct dmsg_identity_key *key = dmsg_identity_key_get(identity, i);
-        if (key->role == DMSG_KEY_CURRENT && key != signing)
-            result = put_record(out, options, before, key, error);
+    DMSG_CLEANUP(dmsg_chain_free) STACK_OF(X509) *certificates = NULL;
+    int result = dmsg_file_read_issuers(&certificates, options->ca, error);
+    if (result < 0)
+        return result;
+    X509 *ca = sk_X509_value(certificates, 0);
+    if (X509_check_ca(ca) != 1)
+        return dmsg_fail(error, DMSG_E_CERTIFICATE,
+            "%s is not a CA's certificate (basicConstraints CA:TRUE, and keyCertSign)",
+            options->ca);
+    result = dmsg_tlsa_encode(&out->octets, (uint8_t)options->form.usage,
+        (uint8_t)options->form.selector, (uint8_t)options->form.matching_type, ca, NULL, error);
+    if (result == 0)
+        out->rdata[out->count++] = dmsg_buffer_span(&out->octets);
+    return result;
+}
+
+static int make_records(struct own_records *out, struct own_files *own,
+    const struct invocation *self, const struct identity_tlsa *options, struct dmsg_error *error)
+{
+    const struct dmsg_context context = {0};
+    int result = 0;
+    if (options->ca != NULL) {
+        if (options->zone_line) /* else nobody wants to know whose it is */
+            result = own_files_find(own, self, &options->identity, error);
+        return result == 0 ? make_ca_record(out, options, error) : result;
     }
-    return result == 0 && out->failed ? dmsg_fail_memory(error) : result;
+    result = own_files_load(own, self, &options->identity, &context, error);
+    return result == 0
+               ? own_records_make(out, own->identity, &options->form, RECORDS_CURRENT, error)
+               : result;
 }
 
 static int print_records(
     const struct invocation *self, const struct identity_tlsa *options, struct dmsg_error *error)
 {
-    const struct dmsg_context context = {0};
     DMSG_CLEANUP(own_files_done) struct own_files own = {0};
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer out = {0};
-    char before[DMSG_NAME_TEXT + sizeof "TLSA record for : 3600 IN TLSA "] = "";
-    int result = own_files_load(&own, self, &options->identity, &context, error);
+    DMSG_CLEANUP(own_records_done) struct own_records records = {0};
+    char before[DMSG_NAME_TEXT + sizeof "TLSA record for : 2147483647 IN TLSA "];
+    int result = make_records(&records, &own, self, options, error);
     if (result < 0)
         return result;
-    if (self->command->link)
-        snprintf(before, sizeof before, "TLSA record for %s: ", own.name.text);
-    else if (options->zone_line)
-        snprintf(before, sizeof before, "%s. %d IN TLSA ", own.name.text, RECORD_TTL);
-    result = put_records(&out, options, before, own.identity, error);
+    put_before(before, sizeof before, self, options, &own.name);
+    own_records_put(&out, before, &records);
+    result = out.failed ? dmsg_fail_memory(error) : 0;
     return result == 0 ? write_output(stdout, dmsg_buffer_span(&out), error) : result;
+}
+
+/* 3 of an identity's own, 2 of a CA's. */
+static int check_form(struct identity_tlsa *options, struct dmsg_error *error)
+{
+    struct record_form *form = &options->form;
+    if (form->usage == USAGE_NOT_GIVEN)
+        form->usage = options->ca != NULL ? DMSG_DANE_TA : DMSG_DANE_EE;
+    if (options->ca == NULL)
+        return record_form_check(form, error);
+    if (form->usage != DMSG_DANE_TA && form->usage != DMSG_PKIX_TA)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--ca goes with --usage 2 (DANE-TA), or 0 (PKIX-TA) for one of the system's CAs");
+    return 0;
+}
+
+static void note(const struct invocation *self, const struct identity_tlsa *options)
+{
+    if (options->ca != NULL)
+        print_note(self->program,
+            "nobody can encrypt to a CA, and only messages that carry the certificate and its "
+            "issuers can be verified by it: put those behind the certificate in NAME.crt.pem");
+    else if (options->form.matching_type != 0)
+        print_note(self->program,
+            "nobody can encrypt to a digest, and only messages that carry the certificate can be "
+            "verified by it");
 }
 
 static int run(struct invocation *self, struct dmsg_error *error)
 {
-    const struct identity_tlsa *options = self->options;
+    struct identity_tlsa *options = self->options;
     if (options->zone_line && options->fields)
         return dmsg_fail(error, DMSG_E_USAGE, "--zone-line and --fields exclude each other");
-    if (options->usage == DMSG_DANE_TA)
-        return dmsg_fail(error, DMSG_E_USAGE,
-            "usage 2 (DANE-TA) is for a CA's certificate; an identity's own is 3, 1 or 4");
-    int result = print_records(self, options, error);
-    if (result == 0 && options->matching_type != 0)
-        print_note(self->program,
-            "nobody can encrypt to a digest, and only messages that carry the certificate can be "
-            "verified by it");
+    if (options->ttl != 0 && !options->zone_line)
+        return dmsg_fail(error, DMSG_E_USAGE, "--ttl goes with --zone-line");
+    if (options->ttl > RECORD_TTL_MAX)
+        return dmsg_fail(error, DMSG_E_USAGE, "--ttl is at most %d seconds", RECORD_TTL_MAX);
+    int result = check_form(options, error);
+    if (result == 0)
+        result = print_records(self, options, error);
+    if (result == 0)
+        note(self, options);
     return result;
 }
 
@@ -120,6 +153,9 @@ static int run_generate(struct invocation *self, struct dmsg_error *error)
     return print_records(self, self->options, error);
 }
 
+static const struct identity_tlsa defaults = {.form = {.usage = USAGE_NOT_GIVEN}};
+static const struct identity_tlsa generate_defaults = {.form = {.usage = DMSG_DANE_EE}};
+
 const struct command cmd_identity_tlsa = {
     .name = "identity tlsa",
     .arguments = "[NAME]",
@@ -127,10 +163,10 @@ const struct command cmd_identity_tlsa = {
     .example = "danemsg identity tlsa alice.example.net --zone-line",
     .options = own_options,
     .option_count = COUNT(own_options),
-    .groups =
-        (const struct group_use[]){
-            {&identity_group, offsetof(struct identity_tlsa, identity)}, {0}},
+    .groups = (const struct group_use[]){{&record_form_group, offsetof(struct identity_tlsa, form)},
+        {&identity_group, offsetof(struct identity_tlsa, identity)}, {0}},
     .size = sizeof(struct identity_tlsa),
+    .defaults = &defaults,
     .most = 1,
     .run = run,
 };
@@ -144,6 +180,7 @@ const struct command cmd_generate_tlsa = {
         (const struct group_use[]){
             {&identity_group, offsetof(struct identity_tlsa, identity)}, {0}},
     .size = sizeof(struct identity_tlsa),
+    .defaults = &generate_defaults,
     .link = true,
     .run = run_generate,
     .exit_status = status_of_poc,

@@ -1,5 +1,6 @@
 /* danemsg seal: sign and encrypt standard input, no broker. */
 #include "base/fail.h"
+#include "issued.h"
 #include "sealing.h"
 
 struct seal {
@@ -8,26 +9,37 @@ struct seal {
     struct dns_options dns;
 };
 
-static int seal(const struct seal *options, const struct dmsg_context *context,
+static int seal(const struct invocation *self, const struct dmsg_context *context,
     struct dmsg_discovery *discovery, struct dmsg_buffer *envelope, struct dmsg_error *error)
 {
+    const struct seal *options = self->options;
+    struct issued issued = {.program = self->program, .context = context};
     struct dmsg_identity *me = NULL;
     struct dmsg_sealer *sealer = NULL;
     struct recipient recipient = {0};
+    size_t certificates = 0;
     struct dmsg_buffer payload = {.limit = INPUT_MAX};
     int result = own_identity(&me, context, &options->identity, error);
     if (result == 0)
         result = dmsg_sealer_new(&sealer, context, me, error);
     if (result == 0)
+        own_certificates_begin(discovery, me, &options->sealing);
+    if (result == 0)
         result = recipient_find(&recipient, discovery, options->sealing.to.items[0], error);
+    if (result == 0)
+        result = own_certificates_end(
+            &certificates, discovery, me, sealer, &options->sealing, OWN_PATIENCE_BESIDE, error);
     if (result == 0)
         result = read_input(&payload, "-", error);
     if (result == 0) {
         struct dmsg_seal_options how = seal_options(&options->sealing, &recipient);
+        how.certificates = certificates;
+        issued_note(&issued, me, how.lifetime);
         result = dmsg_seal(sealer, &how, dmsg_buffer_span(&payload), envelope, error);
     }
     dmsg_buffer_done(&payload);
     recipient_done(&recipient);
+    issued_done(&issued);
     dmsg_sealer_free(&sealer);
     dmsg_identity_free(&me);
     return result;
@@ -43,7 +55,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
         return dmsg_fail(error, DMSG_E_USAGE, "seal wants one --to NAME");
     int result = open_discovery(&discovery, &context, &options->dns, error);
     if (result == 0)
-        result = seal(options, &context, discovery, &envelope, error);
+        result = seal(self, &context, discovery, &envelope, error);
     if (result == 0)
         result = write_output(stdout, dmsg_buffer_span(&envelope), error);
     dmsg_buffer_done(&envelope);

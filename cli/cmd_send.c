@@ -1,22 +1,17 @@
 /* danemsg send: seal a message and publish it; and send_message, the proof of concept's name. */
 #include "base/fail.h"
-#include "broker.h"
-#include "sealing.h"
+#include "publisher.h"
+#include "sending.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-/* Messages on their way to the broker at a time. libmosquitto keeps a copy of each. */
-#define WINDOW 100
 #define WAIT_DEFAULT 30
-#define LINES_CHUNK 65536
 
 struct send {
     const char *message, *file;
-    bool whole_input, lines, empty, retain, json;
+    bool whole_input, lines, empty, retain, json, queue, daemon, log_json;
+    const char *state;
     int64_t qos, wait;
     struct sealing_options sealing;
     struct broker_options broker;
@@ -24,21 +19,15 @@ struct send {
     struct dns_options dns;
 };
 
-/* Everything that is made once and used for each message. */
-struct sending {
-    const struct invocation *self;
+/* The run: what was made for it, in the order in which it is needed. */
+struct run {
     const struct send *options;
-    struct dmsg_context context;
     struct dmsg_discovery *discovery;
     struct dmsg_identity *me;
-    struct dmsg_sealer *sealer;
-    struct broker broker;
-    struct dmsg_mqtt *mqtt;
-    struct recipient *recipients; /* a key for those that were found */
-    size_t recipient_count, found;
-    struct dmsg_buffer payload, envelope;
-    int first_failure;
-    size_t published;
+    struct dmsg_buffer payload;
+    size_t found; /* recipients with a key */
+    struct sending sending;
+    struct queueing queueing; /* --queue */
 };
 
 static const struct option options_table[] = {
@@ -89,168 +78,31 @@ static const struct option options_table[] = {
         .at = offsetof(struct send, wait),
         .least = 1,
         .most = 86400,
-        .help = "for the broker to take it (30)"},
+        .help = "without progress, and it is given up (30)"},
     {.name = "json",
         .kind = OPTION_FLAG,
         .at = offsetof(struct send, json),
         .help = "a line for each message: recipient, id, size"},
+    {.name = "queue",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct send, queue),
+        .help = "into the outbox, for --daemon or `outbox flush`"},
+    {.name = "daemon",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct send, daemon),
+        .help = "publish what is in the outbox, and go on"},
+    {.name = "state",
+        .argument = "FOLDER",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct send, state),
+        .help = "where the outbox's database is kept"},
+    {.name = "log-json",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct send, log_json),
+        .help = "--daemon: an object for each event, on stderr"},
 };
 
-/* -------------------------------------------------------------------------------- publishing */
-
-static void note_failure(struct sending *sending, const struct dmsg_error *error)
-{
-    print_error(sending->self->program, error);
-    if (sending->first_failure == 0)
-        sending->first_failure = error->code;
-}
-
-static void collect_refusals(struct sending *sending)
-{
-    struct dmsg_error error;
-    int id;
-    while (dmsg_mqtt_refused(sending->mqtt, &id, &error) != 0)
-        note_failure(sending, &error);
-}
-
-static int make_room(struct sending *sending, size_t window, struct dmsg_error *error)
-{
-    int result = 0;
-    while (result == 0 && dmsg_mqtt_in_flight(sending->mqtt) >= window)
-        result = broker_step(sending->mqtt, error);
-    return result;
-}
-
-static int print_json(const struct recipient *recipient, const char *id, const char *topic,
-    size_t size, struct dmsg_error *error)
-{
-    struct dmsg_buffer line = {0};
-    dmsg_buffer_put_byte(&line, '{');
-    json_member_text(&line, "recipient", recipient->name.text);
-    json_member_text(&line, "id", id);
-    json_member_text(&line, "topic", topic);
-    json_member_number(&line, "size", (int64_t)size);
-    dmsg_buffer_put_text(&line, "}\n");
-    int result = line.failed ? dmsg_fail_memory(error)
-                             : write_output(stdout, dmsg_buffer_span(&line), error);
-    dmsg_buffer_done(&line);
-    return result;
-}
-
-static int publish(struct sending *sending, const struct recipient *recipient,
-    struct dmsg_span payload, struct dmsg_error *error)
-{
-    const struct send *options = sending->options;
-    struct dmsg_seal_options how = seal_options(&options->sealing, recipient);
-    if (how.topic == NULL)
-        how.topic = sending->broker.topic; /* of the URL */
-    const char *topic = how.topic != NULL ? how.topic : recipient->name.text;
-    char id[DMSG_MESSAGE_ID_SIZE] = "";
-    how.id = id;
-    if (options->message != NULL && how.content_type == NULL && how.format == DMSG_FORMAT_V1)
-        how.content_type = "text/plain;charset=utf-8";
-    dmsg_buffer_reset(&sending->envelope);
-    int result = dmsg_seal(sending->sealer, &how, payload, &sending->envelope, error);
-    if (result == 0)
-        result = make_room(sending, WINDOW, error);
-    if (result == 0)
-        result = dmsg_mqtt_publish(sending->mqtt, topic, dmsg_buffer_span(&sending->envelope),
-            (int)options->qos, options->retain, NULL, error);
-    if (result == 0 && options->json)
-        result = print_json(recipient, id, topic, sending->envelope.size, error);
-    if (result == 0)
-        sending->published++;
-    return result;
-}
-
-/* A message that cannot be sealed fails alone; a broker that is gone ends the run. */
-static int publish_to_all(
-    struct sending *sending, struct dmsg_span payload, struct dmsg_error *error)
-{
-    for (size_t i = 0; i < sending->recipient_count; i++) {
-        struct dmsg_error one;
-        if (sending->recipients[i].key == NULL)
-            continue;
-        int result = publish(sending, &sending->recipients[i], payload, &one);
-        if (result == DMSG_E_BROKER)
-            return dmsg_fail(error, result, "%s", one.text);
-        if (result < 0)
-            note_failure(sending, &one);
-    }
-    collect_refusals(sending);
-    return 0;
-}
-
-/* Publishes each whole line of what was read, and keeps the rest. */
-static int publish_whole_lines(
-    struct sending *sending, struct dmsg_buffer *read, struct dmsg_error *error)
-{
-    size_t done = 0;
-    int result = 0;
-    while (result == 0) {
-        const uint8_t *line = read->data + done;
-        const uint8_t *end = read->size > done ? memchr(line, '\n', read->size - done) : NULL;
-        if (end == NULL)
-            break;
-        result = publish_to_all(sending, (struct dmsg_span){line, (size_t)(end - line)}, error);
-        done += (size_t)(end - line) + 1;
-    }
-    if (done > 0)
-        memmove(read->data, read->data + done, read->size - done);
-    read->size -= done;
-    return result;
-}
-
-/* A chunk of standard input: 1, 0 at its end, or an error. */
-static int read_chunk(struct dmsg_buffer *out, struct dmsg_error *error)
-{
-    uint8_t *to = dmsg_buffer_reserve(out, LINES_CHUNK);
-    if (to == NULL)
-        return dmsg_fail(error, DMSG_E_SIZE, "a line of more than %d octets", INPUT_MAX);
-    ssize_t size = read(STDIN_FILENO, to, LINES_CHUNK);
-    if (size < 0 && errno != EINTR)
-        return dmsg_fail_errno(error, DMSG_E_LOCAL, "reading standard input");
-    out->size += size > 0 ? (size_t)size : 0;
-    return size != 0;
-}
-
-/* A line is sent when it comes, and the broker hears of us while none comes. */
-static int publish_lines(struct sending *sending, struct dmsg_error *error)
-{
-    struct dmsg_buffer lines = {.limit = INPUT_MAX};
-    int result = 1;
-    while (result == 1) {
-        struct pollfd wait[] = {{.fd = STDIN_FILENO, .events = POLLIN},
-            {.fd = dmsg_mqtt_fd(sending->mqtt), .events = dmsg_mqtt_events(sending->mqtt)}};
-        if (poll(wait, 2, dmsg_mqtt_timeout(sending->mqtt)) < 0 && errno != EINTR)
-            result = dmsg_fail_errno(error, DMSG_E_INTERNAL, "waiting for a line");
-        if (result == 1 && wait[0].revents != 0)
-            result = read_chunk(&lines, error);
-        int published = result >= 0 ? publish_whole_lines(sending, &lines, error) : 0;
-        if (published == 0 && result == 0 && lines.size > 0) /* the last, without a line end */
-            published = publish_to_all(sending, dmsg_buffer_span(&lines), error);
-        if (published == 0 && result >= 0)
-            published = dmsg_mqtt_read(sending->mqtt, wait[1].revents, error);
-        if (published >= 0 && result >= 0)
-            published = dmsg_mqtt_acknowledge(sending->mqtt, error);
-        result = published < 0 ? published : result;
-    }
-    dmsg_buffer_done(&lines);
-    return result;
-}
-
-static int publish_input(struct sending *sending, struct dmsg_error *error)
-{
-    const struct send *options = sending->options;
-    if (options->lines)
-        return publish_lines(sending, error);
-    return publish_to_all(sending,
-        options->message != NULL ? dmsg_span_text(options->message)
-                                 : dmsg_buffer_span(&sending->payload),
-        error);
-}
-
-/* -------------------------------------------------------------------------------- the command */
+/* ------------------------------------------------------------------------------- recipients */
 
 static void take_answer(void *user, const struct dmsg_peer *peer)
 {
@@ -260,23 +112,24 @@ static void take_answer(void *user, const struct dmsg_peer *peer)
 }
 
 /* All at once, so that one slow zone costs its own time only; each is answered in time. */
-static int ask_for_recipients(struct sending *sending, struct dmsg_error *error)
+static int ask_for_recipients(struct run *run, struct dmsg_error *error)
 {
-    const struct text_list *to = &sending->options->sealing.to;
+    const struct text_list *to = &run->options->sealing.to;
+    struct sending *sending = &run->sending;
     size_t open = 0;
     for (size_t i = 0; i < to->count; i++) {
         struct recipient *next = &sending->recipients[i];
         struct dmsg_error one;
         int result = name_from(&next->name, to->items[i], "recipient", &one);
         if (result == 0)
-            result = dmsg_discovery_ask(sending->discovery, &next->name, take_answer, next, &one);
+            result = dmsg_discovery_ask(run->discovery, &next->name, take_answer, next, &one);
         next->asked = result == 0;
         if (result < 0)
-            note_failure(sending, &one);
+            sending_fail(sending, &one);
     }
     do {
-        struct pollfd wait = {.fd = dmsg_discovery_fd(sending->discovery), .events = POLLIN};
-        int left = dmsg_discovery_step(sending->discovery, error);
+        struct pollfd wait = {.fd = dmsg_discovery_fd(run->discovery), .events = POLLIN};
+        int left = dmsg_discovery_step(run->discovery, error);
         if (left < 0)
             return left;
         open = 0;
@@ -288,94 +141,149 @@ static int ask_for_recipients(struct sending *sending, struct dmsg_error *error)
     return 0;
 }
 
-/* All are tried; the first failure's status is the command's. */
-static int find_recipients(struct sending *sending, struct dmsg_error *error)
+/* The outbox waits for DNS, but not where DNS has proved that there is no key. */
+static bool can_wait(const struct run *run, int code)
 {
-    size_t count = sending->options->sealing.to.count;
+    return run->options->queue && (code == DMSG_E_DNS_TEMPORARY || code == DMSG_E_DNS_BOGUS);
+}
+
+/* All are tried; the first failure's status is the command's. */
+static int find_recipients(struct run *run, struct dmsg_error *error)
+{
+    struct sending *sending = &run->sending;
+    size_t count = run->options->sealing.to.count;
     sending->recipients = calloc(count, sizeof *sending->recipients);
     if (sending->recipients == NULL)
         return dmsg_fail_memory(error);
     sending->recipient_count = count;
-    int result = ask_for_recipients(sending, error);
+    own_certificates_begin(run->discovery, run->me, sending->how);
+    int result = ask_for_recipients(run, error);
+    if (result == 0)
+        result = own_certificates_end(&sending->certificates, run->discovery, run->me,
+            sending->sealer, sending->how, OWN_PATIENCE_BESIDE, error);
     for (size_t i = 0; result == 0 && i < count; i++) {
         struct recipient *recipient = &sending->recipients[i];
         struct dmsg_error one;
         if (recipient->peer != NULL)
             recipient->key = dmsg_peer_recipient_key(recipient->peer, &one);
-        if (recipient->peer != NULL && recipient->key == NULL)
-            note_failure(sending, &one);
+        if (recipient->peer != NULL && recipient->key == NULL && can_wait(run, one.code)) {
+            recipient->waits = true;
+            print_note(sending->program,
+                "%s: what is for %s is kept unencrypted in %s until DNS answers", one.text,
+                recipient->name.text, run->queueing.path);
+        } else if (recipient->peer != NULL && recipient->key == NULL)
+            sending_fail(sending, &one);
         if (recipient->key != NULL && recipient->key->why[0] != '\0')
-            print_note(sending->self->program, "warning: the key of %s: %s", recipient->name.text,
+            print_note(sending->program, "warning: the key of %s: %s", recipient->name.text,
                 recipient->key->why);
-        sending->found += recipient->key != NULL;
+        run->found += recipient->key != NULL || recipient->waits;
     }
     return result;
 }
 
+/* -------------------------------------------------------------------------------- the command */
+
 /* What is read of files is read before anybody waits for us. */
-static int read_payload(struct sending *sending, struct dmsg_error *error)
+static int read_payload(struct run *run, struct dmsg_error *error)
 {
-    const struct send *options = sending->options;
-    sending->payload.limit = INPUT_MAX;
+    const struct send *options = run->options;
+    run->payload.limit = INPUT_MAX;
     if (options->file != NULL)
-        return read_input(&sending->payload, options->file, error);
-    return options->whole_input ? read_input(&sending->payload, "-", error) : 0;
+        return read_input(&run->payload, options->file, error);
+    return options->whole_input ? read_input(&run->payload, "-", error) : 0;
 }
 
-/* The broker is greeted before DNS is asked, so that its answer comes meanwhile. */
-static int prepare(struct sending *sending, struct dmsg_error *error)
+/* The broker, or with --queue the outbox. While broker and resolver work on it, what is signed is
+   noted; each message looks whether that is still enough. */
+static int open_way(struct run *run, struct dmsg_error *error)
 {
-    const struct send *options = sending->options;
-    int result = broker_read(&sending->broker, &options->broker, sending->self->program, error);
-    if (result == 0)
-        result = open_discovery(&sending->discovery, &sending->context, &options->dns, error);
-    if (result == 0)
-        result = own_identity(&sending->me, &sending->context, &options->identity, error);
-    if (result == 0)
-        result = dmsg_sealer_new(&sending->sealer, &sending->context, sending->me, error);
-    if (result == 0)
-        result = read_payload(sending, error);
-    sending->broker.config.clean = true;
-    if (result == 0)
-        result = dmsg_mqtt_new(&sending->mqtt, &sending->broker.config, error);
+    const struct send *options = run->options;
+    struct sending *sending = &run->sending;
+    if (options->queue) {
+        sending->queueing = &run->queueing;
+        run->queueing.json = options->json;
+        return queueing_open(&run->queueing, sending->program, &sending->context, options->state,
+            dmsg_identity_name(run->me), error);
+    }
+    int result = broker_open(&sending->mqtt, &sending->broker, run->discovery, run->me, error);
     if (result == 0)
         result = dmsg_mqtt_reconnect(sending->mqtt, error);
     if (result == 0)
-        result = find_recipients(sending, error);
+        issued_note(&sending->issued, run->me, options->sealing.expires);
     return result;
 }
 
-static void done(struct sending *sending)
+/* The broker is greeted before DNS is asked, so that its answer comes meanwhile. */
+static int prepare(struct run *run, struct dmsg_error *error)
 {
-    for (size_t i = 0; i < sending->recipient_count; i++)
-        recipient_done(&sending->recipients[i]);
-    free(sending->recipients);
-    dmsg_buffer_done(&sending->payload);
-    dmsg_buffer_done(&sending->envelope);
-    dmsg_mqtt_free(&sending->mqtt);
-    dmsg_sealer_free(&sending->sealer);
-    dmsg_identity_free(&sending->me);
-    dmsg_discovery_free(&sending->discovery);
-    broker_done(&sending->broker);
+    const struct send *options = run->options;
+    struct sending *sending = &run->sending;
+    struct broker *broker = &sending->broker;
+    int result = broker_read(broker, &options->broker, sending->program, error);
+    if (result == 0)
+        result = open_discovery(&run->discovery, &sending->context, &options->dns, error);
+    if (result == 0)
+        result = own_identity(&run->me, &sending->context, &options->identity, error);
+    if (result == 0)
+        result = dmsg_sealer_new(&sending->sealer, &sending->context, run->me, error);
+    if (result == 0)
+        result = reload_init(&sending->reload, sending->program, &sending->context,
+            &options->identity, run->me, error);
+    sending->discovery = run->discovery;
+    sending->issued.program = sending->program;
+    sending->issued.context = &sending->context;
+    sending->issued.state = options->state;
+    if (result == 0)
+        result = read_payload(run, error);
+    broker->config.clean = true;
+    if (result == 0)
+        result = open_way(run, error);
+    if (result == 0)
+        result = find_recipients(run, error);
+    return result;
 }
 
-static int send_all(struct sending *sending, struct dmsg_error *error)
+static void done(struct run *run)
 {
-    int wait = (int)sending->options->wait * 1000;
-    int result = prepare(sending, error);
-    if (result == 0 && sending->found > 0) {
-        result = dmsg_mqtt_wait_connected(sending->mqtt, wait, error);
+    sending_done(&run->sending);
+    queueing_done(&run->queueing);
+    dmsg_buffer_done(&run->payload);
+    dmsg_identity_free(&run->me);
+    dmsg_discovery_free(&run->discovery);
+    broker_done(&run->sending.broker);
+}
+
+static int publish_input(struct run *run, struct dmsg_error *error)
+{
+    const struct send *options = run->options;
+    if (options->lines)
+        return sending_lines(&run->sending, error);
+    return sending_publish(&run->sending,
+        options->message != NULL ? dmsg_span_text(options->message)
+                                 : dmsg_buffer_span(&run->payload),
+        error);
+}
+
+static int send_all(struct run *run, struct dmsg_error *error)
+{
+    struct sending *sending = &run->sending;
+    int result = prepare(run, error);
+    if (result == 0 && run->found > 0) {
+        if (!run->options->queue)
+            result = dmsg_mqtt_wait_connected(sending->mqtt, sending->wait, error);
         if (result == 0)
-            result = publish_input(sending, error);
+            result = publish_input(run, error);
         if (result == 0)
-            result = dmsg_mqtt_wait_flushed(sending->mqtt, wait, error);
-        if (sending->published > 0)
-            collect_refusals(sending);
+            result = sending_flush(sending, error);
+        if (result == DMSG_E_QUOTA && queueing_commit(&run->queueing, NULL) < 0)
+            result = dmsg_fail(error, DMSG_E_LOCAL, "the outbox is full, and nothing is queued");
     }
     if (result == 0 && sending->first_failure == 0)
         return 0;
-    if (result < 0)
-        note_failure(sending, error);
+    if (result < 0) {
+        sending_fail(sending, error);
+        sending_say_what_is_open(sending);
+    }
     error->text[0] = '\0'; /* printed already */
     return sending->first_failure;
 }
@@ -384,6 +292,9 @@ static int check(const struct send *options, struct dmsg_error *error)
 {
     int sources = (options->message != NULL) + (options->file != NULL) + options->whole_input +
                   options->lines + options->empty;
+    if (options->queue && options->qos == 0)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--queue waits for the broker's acknowledgement, which -q 0 has not");
     if (options->sealing.to.count == 0)
         return dmsg_fail(error, DMSG_E_USAGE, "to whom? `danemsg send RECIPIENT MESSAGE`, or --to");
     if (sources != 1)
@@ -400,11 +311,30 @@ static void take_arguments(struct send *options, char **arguments, const char **
     options->message = arguments[1];
 }
 
-static int run(struct invocation *self, struct dmsg_error *error)
+static int run_daemon(const struct invocation *self, struct dmsg_error *error)
+{
+    const struct send *options = self->options;
+    const struct publisher_options how = {.broker = &options->broker,
+        .identity = &options->identity,
+        .dns = &options->dns,
+        .state = options->state,
+        .log_json = options->log_json};
+    if (self->argument_count > 0 || options->sealing.to.count > 0 || options->message != NULL ||
+        options->file != NULL || options->whole_input || options->lines || options->empty ||
+        options->queue)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--daemon publishes what `danemsg send --queue` puts into the outbox: it takes no "
+            "recipient and no message");
+    return publisher_run(self->program, &how, error);
+}
+
+static int run_send(struct invocation *self, struct dmsg_error *error)
 {
     struct send *options = self->options;
+    if (options->daemon)
+        return run_daemon(self, error);
     struct text_list given = options->sealing.to;
-    struct sending sending = {.self = self, .options = options};
+    struct run run = {.options = options};
     const char *recipient;
     if (self->argument_count == 1 ||
         (self->argument_count == 2 && (given.count > 0 || options->message != NULL)))
@@ -413,9 +343,16 @@ static int run(struct invocation *self, struct dmsg_error *error)
     if (self->argument_count == 2)
         take_arguments(options, self->arguments, &recipient);
     int result = check(options, error);
-    if (result == 0)
-        result = send_all(&sending, error);
-    done(&sending);
+    if (result == 0) {
+        sending_init(&run.sending, self->program, &options->sealing);
+        run.sending.qos = (int)options->qos;
+        run.sending.wait = (int)options->wait * 1000;
+        run.sending.retain = options->retain;
+        run.sending.json = options->json;
+        run.sending.text = options->message != NULL;
+        result = send_all(&run, error);
+    }
+    done(&run);
     options->sealing.to = given;
     return result;
 }
@@ -439,8 +376,10 @@ const struct command cmd_send = {
     .name = "send",
     .arguments = "RECIPIENT MESSAGE | --to NAME ... (-m TEXT | -f FILE | -s | -l | -n)",
     .summary = "Sign a message, encrypt it to a DNS name, publish it.",
-    .notes = "Done when the broker has taken it (PUBACK). With several recipients all are tried;\n"
-             "the exit status is the first failure's.",
+    .notes =
+        "Done when the broker has taken it (PUBACK). With several recipients all are tried;\n"
+        "the exit status is the first failure's. With --queue it is done when the message is on\n"
+        "disk: `danemsg send --daemon` publishes it, or `danemsg outbox flush`.",
     .example = "danemsg send bob.example.net 'HELLO THERE'",
     .options = options_table,
     .option_count = COUNT(options_table),
@@ -448,7 +387,7 @@ const struct command cmd_send = {
     .size = sizeof(struct send),
     .defaults = &defaults,
     .most = 2,
-    .run = run,
+    .run = run_send,
 };
 
 /* The proof of concept's: 1 configuration or broker, 2 no certificate in DNS. */
@@ -481,6 +420,6 @@ const struct command cmd_send_message = {
     .least = 2,
     .most = 2,
     .link = true,
-    .run = run,
+    .run = run_send,
     .exit_status = send_message_status,
 };

@@ -1,6 +1,7 @@
 /* danemsg sign, verify, encrypt, decrypt: the steps of seal and open by themselves. */
 #include "base/fail.h"
 #include "danemsg/message.h"
+#include "issued.h"
 #include "sealing.h"
 
 struct steps {
@@ -20,30 +21,44 @@ static int sign(struct invocation *self, struct dmsg_error *error)
 {
     const struct steps *options = self->options;
     struct dmsg_context context = {0};
+    struct dmsg_discovery *discovery = NULL;
     struct dmsg_identity *me = NULL;
     struct dmsg_sealer *sealer = NULL;
     struct recipient recipient = {0};
+    size_t certificates = 0;
+    struct issued issued = {.program = self->program, .context = &context};
     struct dmsg_buffer payload = {.limit = step_limit(options)}, jws = {0};
     if (options->sealing.to.count != 1)
         return dmsg_fail(
             error, DMSG_E_USAGE, "sign wants one --to NAME: a signature is for one recipient");
     int result = name_from(&recipient.name, options->sealing.to.items[0], "recipient", error);
     if (result == 0)
+        result = open_discovery(&discovery, &context, &options->dns, error);
+    if (result == 0)
         result = own_identity(&me, &context, &options->identity, error);
     if (result == 0)
         result = dmsg_sealer_new(&sealer, &context, me, error);
     if (result == 0)
+        own_certificates_begin(discovery, me, &options->sealing);
+    if (result == 0)
         result = read_input(&payload, "-", error);
+    if (result == 0)
+        result = own_certificates_end(
+            &certificates, discovery, me, sealer, &options->sealing, OWN_PATIENCE_ALONE, error);
     if (result == 0) {
         struct dmsg_seal_options how = seal_options(&options->sealing, &recipient);
+        how.certificates = certificates;
+        issued_note(&issued, me, how.lifetime);
         result = dmsg_sign(sealer, &how, dmsg_buffer_span(&payload), &jws, error);
     }
     if (result == 0)
         result = write_output(stdout, dmsg_buffer_span(&jws), error);
+    issued_done(&issued);
     dmsg_buffer_done(&jws);
     dmsg_buffer_done(&payload);
     dmsg_sealer_free(&sealer);
     dmsg_identity_free(&me);
+    dmsg_discovery_free(&discovery);
     return result;
 }
 
@@ -170,7 +185,8 @@ const struct command cmd_sign = {
     .summary = "Sign standard input for a recipient, without encrypting it.",
     .example = "echo hello | danemsg sign --to bob.example.net | danemsg inspect",
     .groups = (const struct group_use[]){{&sealing_group, offsetof(struct steps, sealing)},
-        {&identity_group, offsetof(struct steps, identity)}, {0}},
+        {&identity_group, offsetof(struct steps, identity)},
+        {&dns_group, offsetof(struct steps, dns)}, {0}},
     .size = sizeof(struct steps),
     .run = sign,
 };

@@ -47,11 +47,31 @@ static const struct option dns_options[] = {
         .kind = OPTION_TEXT,
         .at = offsetof(struct dns_options, trust_anchor),
         .help = "DS or DNSKEY records in place of the root's"},
+    {.name = "serve-stale",
+        .argument = "TIME",
+        .kind = OPTION_DURATION,
+        .at = offsetof(struct dns_options, serve_stale),
+        .least = 0,
+        .help = "use keys so long past their TTL while DNS is away (0)"},
+    {.name = "ca-file",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct dns_options, ca_file),
+        .help = "intermediate certificates for usage 1"},
+    {.name = "pkix-cd",
+        .kind = OPTION_FLAG,
+        .at = offsetof(struct dns_options, pkix_cd),
+        .help = "believe usage 4, by CA certificates fetched over HTTPS"},
+    {.name = "authority",
+        .argument = "HOST=ADDR[@PORT]",
+        .kind = OPTION_LIST,
+        .at = offsetof(struct dns_options, authorities),
+        .help = "fetch from this address for this host (repeatable)"},
     {.name = "resolver",
         .argument = "FILE",
         .kind = OPTION_TEXT,
         .at = offsetof(struct dns_options, resolver),
-        .help = "program that resolves (this one, run again)"},
+        .help = "program that resolves and fetches (this one, run again)"},
 };
 const struct option_group dns_group = {"DNS", dns_options, COUNT(dns_options)};
 
@@ -69,6 +89,17 @@ int name_from(struct dmsg_name *out, const char *text, const char *what, struct 
     struct dmsg_error why;
     if (dmsg_name_parse(out, dmsg_span_text(text), &why) < 0)
         return dmsg_fail(error, DMSG_E_USAGE, "the %s '%s' is %s", what, text, why.text);
+    return 0;
+}
+
+int row_from(int64_t *out, const char *text, const char *list, struct dmsg_error *error)
+{
+    char *end = NULL;
+    errno = 0;
+    long long row = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || row < 1)
+        return dmsg_fail(error, DMSG_E_USAGE, "ROW is a number, the first column of `%s`", list);
+    *out = row;
     return 0;
 }
 
@@ -121,19 +152,22 @@ static int make_folders(char *path, struct dmsg_error *error)
     }
 }
 
+/* Without making it. */
+static int state_path(char **out, const char *option, struct dmsg_error *error)
+{
+    if (option == NULL)
+        return default_folder(
+            out, "/var/lib/danemsg", "XDG_STATE_HOME", ".local/state", "danemsg", error);
+    if (option[0] == '\0')
+        return dmsg_fail(error, DMSG_E_USAGE, "--state wants a folder, not an empty text");
+    *out = strdup(option);
+    return *out == NULL ? dmsg_fail_memory(error) : 0;
+}
+
 int state_folder(char **out, const char *option, struct dmsg_error *error)
 {
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = option != NULL ? 0
-                                : default_folder(&path, "/var/lib/danemsg", "XDG_STATE_HOME",
-                                      ".local/state", "danemsg", error);
-    if (option != NULL && option[0] == '\0')
-        return dmsg_fail(error, DMSG_E_USAGE, "--state wants a folder, not an empty text");
-    if (option != NULL) {
-        path = strdup(option);
-        if (path == NULL)
-            return dmsg_fail_memory(error);
-    }
+    int result = state_path(&path, option, error);
     if (result == 0)
         result = make_folders(path, error);
     if (result < 0)
@@ -156,23 +190,51 @@ int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
     return result;
 }
 
+void discovery_config(struct dmsg_discovery_config *out, const struct dns_options *options)
+{
+    static const char *const arguments[] = {RESOLVER_ARGUMENT, NULL};
+    *out = (struct dmsg_discovery_config){
+        .resolver.servers = options->servers.items,
+        .resolver.server_count = options->servers.count,
+        .resolver.stubs = options->stubs.items,
+        .resolver.stub_count = options->stubs.count,
+        .resolver.trust_anchor = options->trust_anchor,
+        .resolver.program = options->resolver,
+        .serve_stale = options->serve_stale,
+        .ca_file = options->ca_file,
+        .pkix_cd = options->pkix_cd,
+        .authorities = options->authorities.items,
+        .authority_count = options->authorities.count,
+    };
+    if (options->resolver == NULL) {
+        out->resolver.program =
+            "/proc/self/exe"; /* the same even when the file was replaced meanwhile */
+        out->resolver.program_arguments = arguments;
+    }
+}
+
+int start_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dmsg_discovery_config *config, struct dmsg_error *error)
+{
+    if (config->authority_count > 0 && !config->pkix_cd)
+        return dmsg_fail(error, DMSG_E_USAGE, "--authority does nothing without --pkix-cd");
+    return dmsg_discovery_new(out, context, config, error);
+}
+
 int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
     const struct dns_options *options, struct dmsg_error *error)
 {
-    static const char *const arguments[] = {RESOLVER_ARGUMENT, NULL};
-    struct dmsg_resolver_config config = {
-        .servers = options->servers.items,
-        .server_count = options->servers.count,
-        .stubs = options->stubs.items,
-        .stub_count = options->stubs.count,
-        .trust_anchor = options->trust_anchor,
-        .program = options->resolver,
-    };
-    if (options->resolver == NULL) {
-        config.program = "/proc/self/exe"; /* the same even when the file was replaced meanwhile */
-        config.program_arguments = arguments;
-    }
-    return dmsg_discovery_new(out, context, &config, error);
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    char *trust DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    struct dmsg_discovery_config config;
+    discovery_config(&config, options);
+    /* Whoever has no such folder has no receiver that keeps the anchors there. */
+    if (state_path(&folder, getenv("DANEMSG_STATE"), NULL) == 0 &&
+        asprintf(&trust, "%s/" TRUST_FOLDER, folder) < 0)
+        trust = NULL;
+    config.resolver.trust_folder = trust;
+    config.resolver.trust_read_only = true;
+    return start_discovery(out, context, &config, error);
 }
 
 /* ------------------------------------------------------------------------- input and output */
@@ -225,12 +287,71 @@ int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error)
     return 0;
 }
 
+static int write_all(int fd, struct dmsg_span data)
+{
+    while (data.size > 0) {
+        ssize_t written = write(fd, data.data, data.size);
+        if (written < 0 && errno != EINTR)
+            return -1;
+        data.data += written > 0 ? written : 0;
+        data.size -= written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
+int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *error)
+{
+    char *beside DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int fd DMSG_CLEANUP(dmsg_cleanup_fd) = -1;
+    if (strcmp(path, "-") == 0)
+        return write_output(stdout, data, error);
+    if (asprintf(&beside, "%s.XXXXXX", path) < 0) {
+        beside = NULL;
+        return dmsg_fail_memory(error);
+    }
+    fd = mkostemp(beside, O_CLOEXEC);
+    if (fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing %s", path);
+    if (write_all(fd, data) < 0 || fchmod(fd, 0644) < 0 || fsync(fd) < 0 ||
+        rename(beside, path) < 0) {
+        int result = dmsg_fail_errno(error, DMSG_E_LOCAL, "writing %s", path);
+        (void)unlink(beside);
+        return result;
+    }
+    return 0;
+}
+
+/* Of the whole program: set once, at its start. */
+static bool notes_are_json;
+
+void print_json_notes(void)
+{
+    notes_are_json = true;
+}
+
+void json_event_begin(struct dmsg_buffer *out, const char *program, const char *word)
+{
+    char now[32];
+    time_text(now, time(NULL));
+    dmsg_buffer_put_byte(out, '{');
+    json_member_text(out, "time", now);
+    json_member_text(out, "program", program);
+    if (*word != '\0')
+        json_member_text(out, "outcome", word);
+}
+
 static void print_line(const char *program, const char *word, const char *text)
 {
     struct dmsg_buffer line = {0};
-    dmsg_buffer_format(&line, "%s: %s%s", program, word, *word != '\0' ? ": " : "");
-    dmsg_text_escape(&line, dmsg_span_text(text), true);
-    dmsg_buffer_put_byte(&line, '\n');
+    if (notes_are_json) {
+        json_event_begin(&line, program, word);
+        json_member_text(&line, "text", text);
+        dmsg_buffer_put_text(&line, "}\n");
+    } else {
+        dmsg_buffer_format(&line, "%s: %s%s", program, word, *word != '\0' ? ": " : "");
+        dmsg_text_escape(&line, dmsg_span_text(text), true);
+        dmsg_buffer_put_byte(&line, '\n');
+    }
     if (!line.failed)
         fwrite(line.data, 1, line.size, stderr);
     dmsg_buffer_done(&line);

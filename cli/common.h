@@ -33,6 +33,10 @@ struct dns_options {
     struct text_list servers;
     struct text_list stubs;
     const char *trust_anchor;
+    int64_t serve_stale;
+    const char *ca_file;
+    bool pkix_cd;
+    struct text_list authorities;
     const char *resolver;
 };
 extern const struct option_group dns_group;
@@ -43,6 +47,10 @@ const char *dns_status_word(enum dmsg_dns_status status);
 /* A name from the command line or a variable; a bad one is DMSG_E_USAGE. what: "recipient". */
 int name_from(struct dmsg_name *out, const char *text, const char *what,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* A row of the inbox or the outbox from the command line. list: "inbox list", which shows it. */
+int row_from(
+    int64_t *out, const char *text, const char *list, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Own name; DMSG_E_LOCAL when none is given. */
 int own_name(struct dmsg_name *out, const struct identity_options *options,
@@ -59,7 +67,18 @@ int state_folder(char **out, const char *option, struct dmsg_error *error) DMSG_
 int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
     const struct identity_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Starts the resolver process. Before any key is read. */
+/* What the options say; borrows them. */
+void discovery_config(struct dmsg_discovery_config *out, const struct dns_options *options);
+
+/* Of the state folder: where the root's trust anchors are kept up to date. */
+#define TRUST_FOLDER "trust"
+
+/* dmsg_discovery_new, of options that go together. */
+int start_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dmsg_discovery_config *config, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Starts the resolver process, which only reads the trust anchors that a receiver keeps up to date.
+   Before any key is read. */
 int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *context,
     const struct dns_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
 
@@ -72,8 +91,17 @@ struct dmsg_span without_line_end(struct dmsg_span text);
 /* Writes all of it and flushes: a full disk or a closed pipe is an error. */
 int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Puts a file that everybody may read in the place of what is there: written beside and renamed, so
+   that nobody sees half of it. "-": standard output. */
+int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* "danemsg send: broker: text" on stderr, escaped; the word is left out for a usage error. */
 void print_error(const char *program, const struct dmsg_error *error);
+
+/* From now on both of these are JSON objects, one a line (--log-json). */
+void print_json_notes(void);
+/* Begins such an object: time, program, and outcome unless the word is empty. */
+void json_event_begin(struct dmsg_buffer *out, const char *program, const char *word);
 
 /* "danemsg receive: text" on stderr. */
 void print_note(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -182,6 +182,20 @@ static int set_from(
     return *value == '\0' ? 0 : set(found, value, variable, error);
 }
 
+/* In a command of `receive --exec` these tell of its message. They are no options then: a reply
+   with `danemsg send` must not go where the message came from. */
+static bool tells_of_a_message(const char *variable)
+{
+    static const char *const names[] = {"DANEMSG_ID", "DANEMSG_CONTENT_TYPE", "DANEMSG_TOPIC"};
+    if (getenv("DANEMSG_SENDER") == NULL)
+        return false;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if (strcmp(variable, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int set_from_environment(const struct option *option, char *base, struct dmsg_error *error)
 {
     char name[VARIABLE_MAX];
@@ -189,7 +203,7 @@ static int set_from_environment(const struct option *option, char *base, struct 
     if (option->name == NULL)
         return 0;
     variable_name(name, option->name);
-    const char *value = getenv(name);
+    const char *value = tells_of_a_message(name) ? NULL : getenv(name);
     if (value != NULL)
         return set_from(&found, name, value, error);
     value = option->variable != NULL ? getenv(option->variable) : NULL;

@@ -1,7 +1,9 @@
 #include "own_keys.h"
 
 #include "base/fail.h"
-#include "dane/tlsa.h"
+#include "dane/presented.h"
+#include "own_records.h"
+#include "x509/certificate.h"
 
 #include <string.h>
 
@@ -32,36 +34,60 @@ int own_keys_check(
     return 0;
 }
 
-static int put_record(struct dmsg_buffer *out, const struct dmsg_name *name,
-    const struct dmsg_identity_key *key, struct dmsg_error *error)
+int own_key_check_carried(char fields[static RECORD_FIELDS_SIZE],
+    const struct dmsg_identity_key *key, const struct dmsg_peer *peer, int64_t now,
+    struct dmsg_error *error)
 {
-    struct dmsg_buffer rdata = {0};
-    uint8_t selector = key->certificate != NULL ? 0 : 1;
-    int result =
-        dmsg_tlsa_encode(&rdata, DMSG_DANE_EE, selector, 0, key->certificate, key->key, error);
-    if (result == 0) {
-        dmsg_buffer_format(
-            out, "%s. %d IN TLSA %d %d 0 ", name->text, RECORD_TTL, DMSG_DANE_EE, selector);
-        for (size_t i = 3; i < rdata.size; i++) /* after the three fields */
-            dmsg_buffer_format(out, "%02x", rdata.data[i]);
-        dmsg_buffer_put_byte(out, '\n');
+    struct dmsg_presented presented = {0};
+    struct dmsg_peer_key judged = {0};
+    struct dmsg_buffer der[DMSG_PRESENTED_MAX] = {{0}};
+    int result = 0;
+    if (key->certificate == NULL || (key->purposes & DMSG_FOR_SIGNATURES) == 0)
+        return dmsg_fail(error, DMSG_E_CERTIFICATE, "it has no certificate that could go along");
+    for (size_t i = 0; result == 0 && i < 1 + key->issuer_count; i++) {
+        result = dmsg_certificate_put_der(
+            &der[i], i == 0 ? key->certificate : key->issuers[i - 1], error);
+        presented.certificates[presented.count++] = dmsg_buffer_span(&der[i]);
     }
-    dmsg_buffer_done(&rdata);
+    if (result == 0)
+        result = dmsg_presented_judge(&judged, peer, &presented, key->kid, now, error);
+    if (result == 0)
+        snprintf(fields, RECORD_FIELDS_SIZE, "%u %u %u", judged.usage, judged.selector,
+            judged.matching_type);
+    dmsg_presented_done(&judged);
+    for (size_t i = 0; i < DMSG_PRESENTED_MAX; i++)
+        dmsg_buffer_done(&der[i]);
     return result;
+}
+
+int own_keys_check_sender(const struct dmsg_identity *identity, const struct dmsg_peer *peer,
+    int64_t now, struct dmsg_error *error)
+{
+    char fields[RECORD_FIELDS_SIZE];
+    int result = own_keys_check(identity, peer, error);
+    if (result != DMSG_E_CERTIFICATE)
+        return result;
+    for (size_t i = 0; i < dmsg_identity_key_count(identity); i++) {
+        const struct dmsg_identity_key *key = dmsg_identity_key_get(identity, i);
+        if (key->role == DMSG_KEY_CURRENT && !speaks_for(peer, key) &&
+            own_key_check_carried(fields, key, peer, now, NULL) < 0)
+            return result;
+    }
+    return 0;
 }
 
 int own_keys_put_records(
     struct dmsg_buffer *out, const struct dmsg_identity *identity, struct dmsg_error *error)
 {
-    const struct dmsg_name *name = dmsg_identity_name(identity);
-    const struct dmsg_identity_key *signing = dmsg_identity_current(identity, DMSG_FOR_SIGNATURES);
-    int result = signing != NULL ? put_record(out, name, signing, error) : 0;
-    for (size_t i = 0; result == 0 && i < dmsg_identity_key_count(identity); i++) {
-        const struct dmsg_identity_key *key = dmsg_identity_key_get(identity, i);
-        if (key->role == DMSG_KEY_CURRENT && key != signing)
-            result = put_record(out, name, key, error);
-    }
-    if (result == 0 && out->failed)
-        result = dmsg_fail_memory(error);
-    return result;
+    const struct record_form best = {.usage = DMSG_DANE_EE, .selector = RECORD_SELECTOR_BEST};
+    struct own_records records = {0};
+    char before[DMSG_NAME_TEXT + sizeof ". 2147483647 IN TLSA "];
+    int result = own_records_make(&records, identity, &best, RECORDS_CURRENT, error);
+    if (result < 0)
+        return result;
+    snprintf(
+        before, sizeof before, "%s. %d IN TLSA ", dmsg_identity_name(identity)->text, RECORD_TTL);
+    own_records_put(out, before, &records);
+    own_records_done(&records);
+    return out->failed ? dmsg_fail_memory(error) : 0;
 }

@@ -2,11 +2,11 @@
 
 #include "base/cleanup.h"
 #include "base/fail.h"
+#include "base/monotonic.h"
 #include "own_keys.h"
 
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 /* Pauses, in milliseconds. */
 #define PAUSE_FIRST 1000
@@ -23,18 +23,11 @@ static bool is_stopped(const struct readiness *readiness)
     return readiness->stop(readiness->user);
 }
 
-int64_t monotonic_now(void)
-{
-    struct timespec now = {0};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 /* Says what is wrong, and sleeps unless told to stop. 1 to go on, 0 when stopped. */
 static int try_later(const struct readiness *readiness, struct turn *turn, struct dmsg_error *error)
 {
     struct pollfd wait = {.fd = readiness->wake_fd, .events = POLLIN};
-    int64_t left = readiness->deadline - monotonic_now();
+    int64_t left = readiness->deadline - dmsg_now_ms();
     if (strcmp(turn->said, error->text) != 0)
         print_error(readiness->program, error);
     snprintf(turn->said, sizeof turn->said, "%s", error->text);
@@ -43,8 +36,8 @@ static int try_later(const struct readiness *readiness, struct turn *turn, struc
                                                  : PAUSE_MOST;
     if (readiness->deadline != 0 && left <= 0)
         return dmsg_fail(error, DMSG_E_TIMEOUT, "the time is over, and the receiver has not begun");
-    if (readiness->deadline != 0 && left * 1000 < turn->pause)
-        turn->pause = (int)left * 1000;
+    if (readiness->deadline != 0 && left < turn->pause)
+        turn->pause = (int)left;
     (void)poll(&wait, 1, turn->pause);
     return !is_stopped(readiness);
 }
@@ -93,6 +86,12 @@ static int print_records(
     return result;
 }
 
+/* By a clock that nobody has set yet no signature in DNS holds, and there is nothing to publish. */
+static bool clock_is_to_blame(const struct readiness *readiness, const struct dmsg_error *why)
+{
+    return why->code == DMSG_E_DNS_BOGUS && !dmsg_context_synchronised(readiness->context);
+}
+
 static int say_in_step(
     const struct readiness *readiness, const struct dmsg_name *name, struct dmsg_error *error)
 {
@@ -110,13 +109,19 @@ static int wait_for_record(
     const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
 {
     struct turn turn = {0};
+    bool told = false;
     int result = ask_dns(readiness, me, error);
     while (result != 0 && result != DMSG_E_DNS_TEMPORARY) {
         struct dmsg_error why = *error;
         int later;
-        if (result == DMSG_E_INTERNAL ||
-            (turn.said[0] == '\0' && print_records(readiness, me, error) < 0))
+        if (result == DMSG_E_INTERNAL)
+            return result;
+        if (clock_is_to_blame(readiness, &why))
+            (void)dmsg_fail_in(&why, why.code, "the clock of this machine is not set yet");
+        else if (!told && print_records(readiness, me, error) < 0)
             return error->code;
+        else
+            told = true;
         *error = why;
         later = try_later(readiness, &turn, error);
         if (later <= 0)

@@ -10,7 +10,7 @@ struct readiness {
     const struct dmsg_context *context;
     const struct identity_options *identity;
     struct dmsg_discovery *discovery;
-    int64_t deadline; /* monotonic_now() at the end of -W, 0 for none */
+    int64_t deadline; /* dmsg_now_ms() at the end of -W, 0 for none */
     int wake_fd;      /* readable: look at stop */
     bool (*stop)(void *user);
     void *user;
@@ -24,8 +24,5 @@ struct readiness {
  */
 int readiness_wait(const struct readiness *readiness, struct dmsg_identity **out,
     struct dmsg_error *error) DMSG_MUST_CHECK;
-
-/* Seconds of a clock that nobody sets. */
-int64_t monotonic_now(void);
 
 #endif

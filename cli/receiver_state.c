@@ -11,7 +11,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-static int take_lock(int *out, const char *path, struct dmsg_error *error)
+int state_lock(int *out, const char *path, const char *who, struct dmsg_error *error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -19,9 +19,9 @@ static int take_lock(int *out, const char *path, struct dmsg_error *error)
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         int result = errno == EWOULDBLOCK
                          ? dmsg_fail(error, DMSG_E_LOCAL,
-                               "another receiver of this identity runs with this state folder "
+                               "another %s of this identity runs with this state folder "
                                "(it holds %s); stop it, or give --state another folder",
-                               path)
+                               who, path)
                          : dmsg_fail_errno(error, DMSG_E_LOCAL, "locking %s", path);
         close(fd);
         return result;
@@ -94,8 +94,9 @@ int receiver_state_open(
         id = NULL;
         return dmsg_fail_memory(error);
     }
-    result = take_lock(&state.lock_fd, lock, error);
-    if (result == 0 && read_client_id(state.client_id, id) < 0) {
+    result = state_lock(&state.lock_fd, lock, "receiver", error);
+    state.known = result == 0 && read_client_id(state.client_id, id) == 0;
+    if (result == 0 && !state.known) {
         result = make_client_id(state.client_id, error);
         if (result == 0)
             result = save_client_id(id, state.client_id, error);

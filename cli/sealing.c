@@ -76,6 +76,37 @@ void recipient_done(struct recipient *recipient)
     *recipient = (struct recipient){0};
 }
 
+/* ------------------------------------------------------------------------ own certificates */
+
+static bool can_carry(const struct dmsg_identity *me, const struct sealing_options *options)
+{
+    const struct dmsg_identity_key *own = dmsg_identity_current(me, DMSG_FOR_SIGNATURES);
+    return !options->poc && own != NULL && own->certificate != NULL;
+}
+
+void own_certificates_begin(struct dmsg_discovery *discovery, const struct dmsg_identity *me,
+    const struct sealing_options *options)
+{
+    if (can_carry(me, options)) /* what goes wrong shows when the answer is wanted */
+        (void)!dmsg_discovery_ask(discovery, dmsg_identity_name(me), NULL, NULL, NULL);
+}
+
+int own_certificates_end(size_t *out, struct dmsg_discovery *discovery,
+    const struct dmsg_identity *me, const struct dmsg_sealer *sealer,
+    const struct sealing_options *options, int patience, struct dmsg_error *error)
+{
+    const struct dmsg_peer *own = NULL;
+    *out = 0;
+    if (!can_carry(me, options))
+        return 0;
+    int result = dmsg_discovery_find(discovery, dmsg_identity_name(me), patience, &own, error);
+    if (result == DMSG_E_INTERNAL)
+        return result;
+    result = dmsg_sealer_certificates(out, sealer, own, error);
+    dmsg_peer_release(own);
+    return result;
+}
+
 struct dmsg_seal_options seal_options(
     const struct sealing_options *options, const struct recipient *recipient)
 {

@@ -38,11 +38,11 @@ struct courier {
 static int prepare(struct courier *courier, const char *folder, const char *own_name)
 {
     const char *stub = getenv("DNS_STUB");
-    struct dmsg_resolver_config config = {
-        .stubs = &stub,
-        .stub_count = stub != NULL,
-        .trust_anchor = getenv("TRUST_ANCHOR"),
-        .program = getenv("RESOLVER"), /* NULL: where `meson install` puts it */
+    struct dmsg_discovery_config config = {
+        .resolver.stubs = &stub,
+        .resolver.stub_count = stub != NULL,
+        .resolver.trust_anchor = getenv("TRUST_ANCHOR"),
+        .resolver.program = getenv("RESOLVER"), /* NULL: where `meson install` puts it */
     };
     struct dmsg_name name;
     int result =

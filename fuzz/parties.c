@@ -80,7 +80,7 @@ static const struct dmsg_peer *make_peer(const struct dmsg_context *context,
                         NULL, keys[i], &error) == 0);
         answer.records[i] = dmsg_buffer_span(&records[i]);
     }
-    FUZZ_ASSERT(dmsg_peer_judge(&peer, context, &answer, &error) == 0);
+    FUZZ_ASSERT(dmsg_peer_judge(&peer, context, NULL, &answer, &error) == 0);
     for (size_t i = 0; i < count; i++)
         dmsg_buffer_done(&records[i]);
     return peer;

@@ -10,8 +10,10 @@
 #include "seeds.h"
 
 #include "dane/frame.h"
+#include "dane/publish_tsig.h"
 #include "dane/tlsa.h"
 #include "dane/uri.h"
+#include "publish/key.h"
 #include "target.h"
 #include "x509/create.h"
 
@@ -61,6 +63,19 @@ static const char *const uris[] = {"dns:alice.example?type=TLSA", "dns://alice.e
     "dns:alice.example?class=IN;type=TLSA", "dns:alice.example", "dns:alice.example?type=TLSA#a",
     "dns:al%69ce.example?type=TLSA", "DNS:alice.example?type=TLSA", "dns:?type=TLSA",
     "https://alice.example?type=TLSA", "dns:alice@b.example:53?type=TLSA", NULL};
+
+/* TSIG key files, and what PowerDNS's API answers. */
+static const char *const publishings[] = {FUZZ_TSIG_KEY,
+    "# comment\n/* another */key k { secret \"" FUZZ_TSIG_SECRET
+    "\"; algorithm hmac-sha512; }; // end",
+    "key \"k\" { algorithm hmac-md5; secret \"" FUZZ_TSIG_SECRET "\"; };", "key \"k\" {};",
+    "[{\"id\":\"a.example.\",\"name\":\"a.example.\",\"kind\":\"Master\",\"serial\":1}]",
+    "[{\"id\":\"../..\",\"name\":\"a.example.\",\"kind\":\"Slave\"}]",
+    "{\"rrsets\":[{\"name\":\"a.example.\",\"type\":\"TLSA\",\"ttl\":60,\"records\":[{\"content\":"
+    "\"3 0 0 3082\",\"disabled\":false},{\"content\":\"3 1 1 00 ff\"}]}]}",
+    "{\"rrsets\":[{\"name\":\"a.example.\",\"type\":\"SOA\",\"ttl\":60,\"records\":[{\"content\":"
+    "\"ns. h. 1 2 3 4 5\",\"disabled\":true}]},{\"type\":\"CNAME\",\"name\":\"a.example.\"}]}",
+    "{\"error\":\"Conflict\\u001b\"}", NULL};
 
 static const char *const texts_of_base64[] = {"", "Zg", "Zm8", "Zm9v", "Zm9vYg", "Zm9vYmE",
     "Zm9vYmFy", "Zm9vYmE=", "Zh", "Zm9", "Zm9vYmFyA", "Zm 9v", "Zm9v\n", "--__", "++//",
@@ -169,6 +184,11 @@ static void save_certificate(X509 *certificate, EVP_PKEY *key)
     seed_save("certificate", (struct dmsg_span){der, (size_t)der_size});
     seed_save("certificate", (struct dmsg_span){der, (size_t)der_size - 1});
     seed_save("certificate", (struct dmsg_span){spki, (size_t)spki_size});
+    struct dmsg_buffer twice = {0}; /* as a message would carry it and its issuer */
+    dmsg_buffer_put(&twice, der, (size_t)der_size);
+    dmsg_buffer_put(&twice, der, (size_t)der_size);
+    seed_save("certificate", dmsg_buffer_span(&twice));
+    dmsg_buffer_done(&twice);
     OPENSSL_free(der);
     OPENSSL_free(spki);
 }
@@ -244,6 +264,8 @@ static void save_setup(void)
     dmsg_setup_put(&body, DMSG_SETUP_SYSTEM, "2001:db8::1");
     dmsg_setup_put(&body, DMSG_SETUP_STUB, "example=192.0.2.2@5353");
     dmsg_setup_put(&body, DMSG_SETUP_ANCHOR, ". IN DS 20326 8 2 00");
+    dmsg_setup_put(&body, DMSG_SETUP_KEEP, "root.key");
+    dmsg_setup_put(&body, DMSG_SETUP_FOR_STRANGERS, "yes");
     save_frame(DMSG_FRAME_SETUP, &body);
     dmsg_buffer_done(&body);
     save_frame(DMSG_FRAME_PING, &body);
@@ -268,6 +290,9 @@ static void save_answers(const struct fuzz_parties *parties)
         .canonical = parties->bob_name,
         .status = DMSG_DNS_SECURE,
         .ttl = 3600,
+        .via = "192.0.2.1@53, over UDP or TCP",
+        .signed_until = 1700000000,
+        .oversized = 1,
         .count = 4};
     const struct dmsg_peer_key *p256 = &parties->alice->keys[FUZZ_ALICE_P256];
     const struct dmsg_peer_key *ed25519 = &parties->alice->keys[FUZZ_ALICE_ED25519];
@@ -277,11 +302,28 @@ static void save_answers(const struct fuzz_parties *parties)
     answer.records[3] = (struct dmsg_span){unknown, sizeof unknown};
     save_answer(&answer);
     answer.status = DMSG_DNS_BOGUS;
+    answer.signed_until = 0;
     save_answer(&answer);
     answer = (struct dmsg_answer){.canonical = parties->alice_name, .nxdomain = true, .ttl = 60};
     save_answer(&answer);
     answer = (struct dmsg_answer){.status = DMSG_DNS_NOT_NOW, .why = "no server answers"};
     save_answer(&answer);
+}
+
+/* A DNS message of one question, signed. */
+static void save_signed(void)
+{
+    static const uint8_t message[] = {0x12, 0x34, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 7, 'e',
+        'x', 'a', 'm', 'p', 'l', 'e', 0, 0, 52, 0, 1};
+    struct dmsg_buffer out = {0};
+    struct dmsg_tsig_key key;
+    struct dmsg_tsig_mac mac;
+    dmsg_buffer_put(&out, message, sizeof message);
+    if (dmsg_tsig_key_parse(&key, dmsg_span_text(FUZZ_TSIG_KEY), NULL) < 0 ||
+        dmsg_tsig_sign(&out, &key, FUZZ_TSIG_TIME, &mac, NULL) < 0)
+        abort();
+    seed_save("publish", dmsg_buffer_span(&out));
+    dmsg_buffer_done(&out);
 }
 
 int main(int argc, char **argv)
@@ -295,6 +337,8 @@ int main(int argc, char **argv)
     fuzz_parties_init(&parties);
     save_texts("name", names);
     save_texts("uri", uris);
+    save_texts("publish", publishings);
+    save_signed();
     save_texts("base64url", texts_of_base64);
     save_texts("json_header", headers);
     save_large_headers();

@@ -133,7 +133,7 @@ static void check_answer(struct dmsg_span body)
                 strcmp(second.why, answer.why) == 0 &&
                 dmsg_name_equal(&second.canonical, &answer.canonical));
     dmsg_buffer_done(&again);
-    FUZZ_ASSERT(dmsg_peer_judge(&peer, &context, &answer, &error) == 0);
+    FUZZ_ASSERT(dmsg_peer_judge(&peer, &context, NULL, &answer, &error) == 0);
     FUZZ_ASSERT(peer->count == answer.count && fuzz_is_printable(peer->why));
     FUZZ_ASSERT(peer->expires_at >= peer->fetched_at);
     check_choice(peer);

@@ -6,9 +6,9 @@
 #include "target.h"
 
 #include "base/base64url.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "jose/jose.h"
-#include "jose/json.h"
 
 #include <string.h>
 #ifdef FUZZ_JANSSON

@@ -75,7 +75,7 @@ static const struct dmsg_peer *judge(struct dmsg_span rdata, enum dmsg_dns_statu
     FUZZ_ASSERT(dmsg_name_parse(&answer.name, dmsg_span_text("alice.example"), &error) == 0);
     answer.canonical = answer.name;
     answer.records[0] = rdata;
-    FUZZ_ASSERT(dmsg_peer_judge(&peer, &context, &answer, &error) == 0);
+    FUZZ_ASSERT(dmsg_peer_judge(&peer, &context, NULL, &answer, &error) == 0);
     FUZZ_ASSERT(peer->count == 1 && fuzz_is_printable(peer->keys[0].why));
     FUZZ_ASSERT(dmsg_span_equal(peer->keys[0].rdata, rdata));
     return peer;

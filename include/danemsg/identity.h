@@ -19,6 +19,9 @@
 /* base64url(SHA-256(SubjectPublicKeyInfo)) and a NUL. */
 #define DMSG_KEY_ID_SIZE 44
 
+/* Issuers that a message may carry beside the own certificate (x5c). */
+#define DMSG_ISSUERS_MAX 3
+
 enum dmsg_key_purpose {
     DMSG_FOR_SIGNATURES = 1, /* to sign (own), to verify (another's) */
     DMSG_FOR_ENCRYPTION = 2, /* to decrypt (own), to be encrypted to (another's) */
@@ -31,6 +34,10 @@ struct dmsg_identity_key {
     unsigned purposes; /* enum dmsg_key_purpose, at least one */
     EVP_PKEY *key;     /* private */
     X509 *certificate; /* NULL when there is none yet */
+    /* Who issued the certificate, who issued that, and so on; none for a self-signed one, and when
+       the file holds no more than the certificate. */
+    X509 *issuers[DMSG_ISSUERS_MAX];
+    size_t issuer_count;
     char kid[DMSG_KEY_ID_SIZE];
 };
 
@@ -38,7 +45,8 @@ struct dmsg_identity;
 
 /*
  * Reads the files of a name. DMSG_E_LOCAL: no such file, or not readable as PEM, or the key file's
- * mode lets others read it, or certificate and key do not belong together; DMSG_E_CERTIFICATE: a
+ * mode lets others read it, or certificate and key do not belong together, or what follows the
+ * certificate in its file is not its issuers, in order, three at most; DMSG_E_CERTIFICATE: a
  * key that the table has no use for, a certificate that is not one; the text names the file and
  * what to do. DMSG_E_NAME: no name for a file. A missing certificate is no error (usage 3, selector
  * 1 needs none). A NAME.enc.* key is for encryption only, whatever its type. Not judged: dates, and
@@ -56,6 +64,12 @@ int dmsg_identity_new(struct dmsg_identity **out, const struct dmsg_context *con
    the certificate is another key's; DMSG_E_USAGE for a ninth key. */
 int dmsg_identity_add(struct dmsg_identity *identity, enum dmsg_key_role role, EVP_PKEY *key,
     X509 *certificate, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* The next issuer of a key's certificate; takes a reference of its own. DMSG_E_USAGE: no such key,
+   it has no certificate or as many issuers as a message can carry; DMSG_E_CERTIFICATE: it did not
+   issue the one before. */
+int dmsg_identity_add_issuer(struct dmsg_identity *identity, size_t index, X509 *issuer,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 
 void dmsg_identity_free(struct dmsg_identity **identity);
 

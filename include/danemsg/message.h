@@ -59,7 +59,10 @@ struct dmsg_seal_options {
     const char *topic;        /* where it will be published; NULL or the recipient's name: there */
     int64_t lifetime;         /* seconds, 0: DMSG_LIFE_DEFAULT */
     size_t size_limit;        /* octets on the wire, 0: DMSG_MESSAGE_SIZE_MAX */
-    char *id;                 /* DMSG_MESSAGE_ID_SIZE octets: gets the jti; NULL if not wanted */
+    /* How many of the own certificate and its issuers go along (x5c): 0 for none, more than there
+       are for all. dmsg_sealer_certificates says how many readers need. poc carries none. */
+    size_t certificates;
+    char *id; /* DMSG_MESSAGE_ID_SIZE octets: gets the jti; NULL if not wanted */
 };
 
 struct dmsg_sealer;
@@ -69,8 +72,18 @@ int dmsg_sealer_new(struct dmsg_sealer **out, const struct dmsg_context *context
     const struct dmsg_identity *identity, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_sealer_free(struct dmsg_sealer **sealer);
 
+/*
+ * How many certificates a message must carry so that readers can verify it, for
+ * dmsg_seal_options.certificates: 0 when the own name publishes the signing key or its certificate
+ * in full; 1 when it publishes their digest (usage 3); all that there are for usages 0, 1, 2, and
+ * when DNS gives no answer now (own NULL, or not secure): then they cost octets only.
+ */
+int dmsg_sealer_certificates(size_t *out, const struct dmsg_sealer *sealer,
+    const struct dmsg_peer *own, struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* Appends the envelope (flattened JSON). DMSG_E_SIZE: over the limit, and the text says the
-   largest payload that would fit. DMSG_E_USAGE: content type, topic or lifetime out of bounds. */
+   largest payload that would fit; or the certificates are larger than a header may be.
+   DMSG_E_USAGE: content type, topic or lifetime out of bounds, certificates that there are not. */
 int dmsg_seal(struct dmsg_sealer *sealer, const struct dmsg_seal_options *options,
     struct dmsg_span payload, struct dmsg_buffer *envelope,
     struct dmsg_error *error) DMSG_MUST_CHECK;
@@ -99,12 +112,17 @@ struct dmsg_policy {
     void *user;
 };
 
-/* Where the JWS's parts stand in dmsg_message.jws, and its alg: for dmsg_open_finish, so that it
-   need not read the JWS a second time. */
+/* SHA-256. */
+#define DMSG_X5C_DIGEST_SIZE 32
+
+/* Where the JWS's parts stand in dmsg_message.jws, its alg, and what the certificates in it are
+   known by: for dmsg_open_finish, so that it need not read the JWS a second time. */
 struct dmsg_message_parts {
     bool compact;
     size_t header_at, header_size, payload_at, payload_size, signature_at, signature_size;
     char algorithm[16];
+    size_t x5c_count; /* certificates in the message (v1) */
+    uint8_t x5c[DMSG_X5C_DIGEST_SIZE];
 };
 
 struct dmsg_message {
@@ -151,8 +169,10 @@ int dmsg_open_resume(struct dmsg_opener *opener, struct dmsg_span jws, const cha
 
 /*
  * Step 8's judgement and step 9: verifies with the keys of the sender's name and fills in
- * payload. DMSG_E_DNS_*, DMSG_E_NO_IDENTITY, DMSG_E_CERTIFICATE: no key; with a peer from the
- * cache the caller asks afresh before it refuses. DMSG_E_SIGNATURE: none of them made it.
+ * payload. When DNS has no key of the message's kid, and the message carries certificates, they are
+ * judged by the records of a secure answer; the opener keeps that judgement for the next message.
+ * DMSG_E_DNS_*, DMSG_E_NO_IDENTITY, DMSG_E_CERTIFICATE: no key; with a peer from the cache the
+ * caller asks afresh before it refuses. DMSG_E_SIGNATURE: none of them made it.
  */
 int dmsg_open_finish(struct dmsg_opener *opener, struct dmsg_message *message,
     const struct dmsg_peer *peer, struct dmsg_error *error) DMSG_MUST_CHECK;

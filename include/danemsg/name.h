@@ -29,6 +29,10 @@ int dmsg_name_parse(
 
 bool dmsg_name_equal(const struct dmsg_name *a, const struct dmsg_name *b);
 
+/* Its last two labels, inside the name: what budgets are counted by. A wildcard of DNS covers any
+   number of labels below its zone, so that a parent of one label less would not hold it. */
+struct dmsg_span dmsg_name_zone(const struct dmsg_name *name);
+
 /*
  * A pattern is a name or `*.` and a name; the star stands for one or more whole labels.
  * DMSG_E_USAGE when it is neither.

@@ -38,7 +38,13 @@ struct dmsg_resolver_config {
     const char *const *stubs; /* "ZONE=ADDR[@PORT]" */
     size_t stub_count;
     const char *trust_anchor; /* file of DS or DNSKEY records; NULL: the root's */
-    const char *program;      /* what to execute as the resolver; NULL: libexec/danemsg-resolver */
+    /* Folder in which the root's anchor is kept up to date (RFC 5011), written by the process
+       alone; NULL, or with a trust_anchor: nothing is kept, an up-to-date file is only read. */
+    const char *trust_folder;
+    bool trust_read_only; /* another process keeps that folder: its file is only read */
+    bool for_strangers;   /* strangers choose the names: name servers of theirs in private networks
+                             are not asked, but for those of a stub */
+    const char *program;  /* what to execute as the resolver; NULL: libexec/danemsg-resolver */
     /* From argv[1] on, NULL-terminated, at most 8; may be NULL. argv[0] is "danemsg-resolver". */
     const char *const *program_arguments;
 };
@@ -56,7 +62,13 @@ struct dmsg_answer {
     bool nxdomain; /* no such name; with no records and not nxdomain: no such type */
     uint32_t ttl;  /* seconds, as received */
     char why[256]; /* why it is bogus or not now, printable; else empty */
-    size_t count;  /* TLSA records, whatever the status */
+    char via[96];  /* for people: who was asked and how, "127.0.0.1@53, over UDP or TCP" */
+    /* Seconds since 1970: when the first of the signatures over the chain of CNAMEs and the records
+       (or the denial) expires; 0 unless secure. */
+    int64_t signed_until;
+    size_t oversized; /* records left out, since they have over DMSG_TLSA_RDATA_MAX octets; 255:
+                         more than that */
+    size_t count;     /* TLSA records, whatever the status */
     struct dmsg_span records[DMSG_ANSWER_RECORDS_MAX]; /* rdata, sorted, inside the answer */
 };
 
@@ -99,11 +111,14 @@ int dmsg_resolver_main(int argc, char **argv);
 struct dmsg_peer_key {
     uint8_t usage, selector, matching_type; /* RFC 6698 section 2.1 */
     unsigned purposes;                      /* enum dmsg_key_purpose; 0: not usable, see why */
+    bool by_x5c;                            /* no key, but it verifies messages that bring their
+                                               certificates (RFC 7515 section 4.1.6) */
     EVP_PKEY *key;                          /* public; NULL for a digest or an unusable record */
     X509 *certificate;          /* NULL without one; in an unusable record only to be shown */
     char kid[DMSG_KEY_ID_SIZE]; /* empty without a key */
-    int64_t not_before;         /* seconds since 1970; INT64_MIN for a bare key */
-    int64_t not_after;          /* INT64_MAX for a bare key; judged by usage 0, 1, 2 */
+    /* Seconds since 1970; INT64_MIN and INT64_MAX for a bare key or digest. Of the certificate, and
+       in a key that counts by a chain of all certificates in it. */
+    int64_t not_before, not_after;
     struct dmsg_span rdata;
     char why[200]; /* why it is not usable, or a warning (expired, usage 3); else empty */
 };
@@ -113,22 +128,42 @@ struct dmsg_peer {
     struct dmsg_name name; /* the identity: the name asked for, whatever a CNAME says */
     struct dmsg_name canonical;
     enum dmsg_dns_status status;
-    bool exists; /* a secure answer with at least one TLSA record */
+    bool exists; /* a secure answer with at least one TLSA record, oversized ones included */
     bool nxdomain;
-    bool from_cache;    /* set by find/get on what was not just fetched */
+    bool from_cache;    /* not asked of DNS just now, or perhaps answered by the cache of the
+                           resolver process: may accept, but not finally refuse */
+    bool stale;         /* past its TTL, since DNS gives no answer (serve_stale) */
     int64_t fetched_at; /* seconds since 1970, the context's clock */
     int64_t expires_at; /* fetched_at + TTL, between 60 s and 24 h; denials and insecure answers
                            60 s at most; bogus and not now: fetched_at, they are never cached */
     uint32_t ttl;       /* as received */
     char why[256];
-    size_t count; /* in the order of their rdata */
+    char via[96];         /* as in the answer */
+    int64_t signed_until; /* as in the answer */
+    size_t oversized;     /* as in the answer */
+    size_t count;         /* in the order of their rdata */
     struct dmsg_peer_key *keys;
 };
 
-/* Judges an answer (doc/PROTOCOL.md, "Which key speaks for a name"), and keeps a copy of all that
-   it needs. Only DMSG_E_INTERNAL, no memory: whatever is in the answer becomes a peer. */
+/*
+ * What some usages need beside DNS: the CAs of this system, as OpenSSL finds them (SSL_CERT_FILE,
+ * SSL_CERT_DIR), read when the first name needs them; intermediates out of a PEM file (NULL: none);
+ * whether usage 4 counts. May be shared by threads. DMSG_E_LOCAL: the ca_file cannot be read.
+ */
+struct dmsg_judge;
+int dmsg_judge_new(struct dmsg_judge **out, const char *ca_file, bool pkix_cd,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Peers that it judged stay valid, and keep what they need of it. */
+void dmsg_judge_free(struct dmsg_judge **judge);
+
+/*
+ * Judges an answer (doc/PROTOCOL.md, "Which key speaks for a name"), and keeps a copy of all that
+ * it needs. judge NULL: usages that need CAs, and usage 4, give no key. Only DMSG_E_INTERNAL, no
+ * memory: whatever is in the answer becomes a peer.
+ */
 int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *context,
-    const struct dmsg_answer *answer, struct dmsg_error *error) DMSG_MUST_CHECK;
+    struct dmsg_judge *judge, const struct dmsg_answer *answer,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 const struct dmsg_peer *dmsg_peer_retain(const struct dmsg_peer *peer);
 void dmsg_peer_release(const struct dmsg_peer *peer);
 
@@ -151,10 +186,37 @@ int dmsg_peer_sender_keys(const struct dmsg_peer *peer, struct dmsg_span kid,
 
 /* ------------------------------------------------------------- discovery: resolver and cache */
 
+/* Needed only during dmsg_discovery_new, apart from is_listed and its user. */
+struct dmsg_discovery_config {
+    struct dmsg_resolver_config resolver;
+
+    /* Names of strangers are resolved by a process of their own, with a cache of its own, and
+       their questions are bounded by zone, by second and in total. NULL: every name was chosen by
+       the caller, and there is one process. */
+    bool (*is_listed)(void *user, const struct dmsg_name *name);
+    void *user;
+
+    /* Seconds that a secure answer with records may be used beyond its TTL while DNS gives none,
+       never beyond the validity of its signatures; 0: not at all. */
+    int64_t serve_stale;
+
+    const char *ca_file; /* PEM file of intermediate certificates for usage 1; may be NULL */
+
+    bool pkix_cd; /* usage 4, with CA certificates fetched over HTTPS by a third process */
+    /* "HOST=ADDR[@PORT]": where an authority host is reached, whatever its address (a private one
+       too); else its addresses are looked up, public ones only, port 443. */
+    const char *const *authorities;
+    size_t authority_count;
+};
+
 struct dmsg_discovery;
-/* As dmsg_resolver_new. Borrows the context. */
+/* As dmsg_resolver_new. Borrows the context. DMSG_E_LOCAL also: the ca_file cannot be read.
+   DMSG_E_USAGE also: an authority that is none. */
 int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
-    const struct dmsg_resolver_config *config, struct dmsg_error *error) DMSG_MUST_CHECK;
+    const struct dmsg_discovery_config *config, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* What a person should know of it, for instance that the root's trust anchors cannot be kept up to
+   date; mostly "". May change with a step. */
+const char *dmsg_discovery_note(const struct dmsg_discovery *discovery);
 /* Whoever waits is not called back. Peers that were given out stay valid. */
 void dmsg_discovery_free(struct dmsg_discovery **discovery);
 
@@ -162,14 +224,17 @@ void dmsg_discovery_free(struct dmsg_discovery **discovery);
 const struct dmsg_peer *dmsg_discovery_get(
     struct dmsg_discovery *discovery, const struct dmsg_name *name);
 
-/* Called by dmsg_discovery_step; the peer is borrowed for the call. */
+/* Called by dmsg_discovery_step; the peer is borrowed for the call. NULL: nobody is called, the
+   answer is wanted in the cache only. */
 typedef void dmsg_discovery_done(void *user, const struct dmsg_peer *peer);
 
 /*
  * Asks afresh; one question per name is under way at a time, later callers share it. DMSG_E_QUOTA:
- * too many under way. May be called from within a callback. Afresh means past this cache; the
- * process's own keeps records for their TTL, denials and failures 5 s, bogus answers 10 s. Who
- * must see past that too makes a new discovery.
+ * too many under way, 32 of one zone (the last two labels) or 256 in all; of strangers 8 and 256,
+ * and more than their budgets by time allow: ten at once and two a second of a zone, 100 a second
+ * of all. Another name may be asked for all the same. May be called from within a callback. Afresh
+ * means past this cache; the process's own keeps records for their TTL, denials and failures 5 s,
+ * bogus answers 10 s. Who must see past that too makes a new discovery.
  */
 int dmsg_discovery_ask(struct dmsg_discovery *discovery, const struct dmsg_name *name,
     dmsg_discovery_done *done, void *user, struct dmsg_error *error) DMSG_MUST_CHECK;

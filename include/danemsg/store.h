@@ -30,9 +30,29 @@
    while DNS is away. */
 #define DMSG_TRUSTED_MESSAGES 100000
 #define DMSG_TRUSTED_OCTETS (256 * 1024 * 1024)
+/* Of that, what claims to be of one name: a forger who knows one name leaves room for the others.
+ */
+#define DMSG_NAME_MESSAGES 10000
+#define DMSG_NAME_OCTETS (32 * 1024 * 1024)
+/* Ids that are remembered of one zone, about 200 MiB on disk, and of all. A zone that has more
+   forgets those that expire first, and is refused (DMSG_E_TIME) what expires before them; when
+   all have too many, the zone with most of them does. Nobody else pays. */
+#define DMSG_ZONE_IDS 2097152
+#define DMSG_IDS 16777216
+/* Names remembered of one zone although none of their ids is: that they were verified. */
+#define DMSG_ZONE_SENDERS 65536
+/* Seconds that a waiting message gets beyond the time at which DNS is asked about it. */
+#define DMSG_ASK_MARGIN 60
+/* Delivered messages stay this long, or while all kept ones have no more octets than this; each
+   counts with what it needs beside content and topic. */
+#define DMSG_RETAIN_TIME (30 * 86400)
+#define DMSG_RETAIN_OCTETS (1024 * 1024 * 1024)
+#define DMSG_RETAIN_OVERHEAD 256
 /* Seconds that a poc message waits for DNS and that its digest is remembered. */
 #define DMSG_POC_WAIT (7 * 86400)
 #define DMSG_POC_REMEMBER (30 * 86400)
+
+enum dmsg_delivery { DMSG_UNDELIVERED, DMSG_DELIVERED, DMSG_FAILED };
 
 /* A kept message as the store gives it back; borrowed until the next call on the store. */
 struct dmsg_record {
@@ -45,7 +65,9 @@ struct dmsg_record {
     int64_t received_at;
     char content_type[DMSG_CONTENT_TYPE_MAX + 1];
     struct dmsg_span topic;
-    struct dmsg_span content; /* payload; for a waiting message the decrypted JWS */
+    struct dmsg_span content;    /* payload; for a waiting message the decrypted JWS */
+    enum dmsg_delivery delivery; /* of a kept message */
+    int64_t failures;            /* deliveries that failed */
 };
 
 struct dmsg_store;
@@ -58,15 +80,55 @@ struct dmsg_store;
  */
 int dmsg_store_open_memory(struct dmsg_store **out, const struct dmsg_context *context,
     const struct dmsg_name *recipient, struct dmsg_error *error) DMSG_MUST_CHECK;
+/*
+ * A SQLite database at this path, made if it is not there, 0600. Several processes may have it
+ * open; a receiver is alone, which its lock sees to. DMSG_E_LOCAL: it cannot be opened, is no
+ * database of ours, is another identity's, or a newer version's; the text says what to do.
+ *
+ * What is committed is on disk. A disk that is full or fails, a database that another process has
+ * locked: DMSG_E_INTERNAL, nothing of the transaction is kept, and a later one may succeed.
+ */
+int dmsg_store_open_sqlite(struct dmsg_store **out, const struct dmsg_context *context,
+    const char *path, const struct dmsg_name *recipient, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* The same to look at while a receiver runs: it must be there, and whatever would change it fails.
+   recipient NULL: anybody's. */
+int dmsg_store_show_sqlite(struct dmsg_store **out, const struct dmsg_context *context,
+    const char *path, const struct dmsg_name *recipient, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Do several receivers share it? Then one takes over what another that is gone has left. */
+bool dmsg_store_is_shared(const struct dmsg_store *store);
+/*
+ * A PostgreSQL database, by libpq's URL (postgresql://USER@HOST/DATABASE?sslmode=verify-full),
+ * which several receivers of one identity, and several identities, share: tables in a schema
+ * "danemsg", made if they are not there. member: what this receiver is called among those of the
+ * identity, the same after every start; NULL: it receives nothing. What it has accepted or lets
+ * wait is its own; when it is gone, another takes that over (dmsg_store_take_over). Errors as of
+ * SQLite, and DMSG_E_USAGE for what is no such URL or where this library was built without libpq. A
+ * connection that is lost fails what is under way (DMSG_E_INTERNAL) and is made anew for what comes
+ * next.
+ */
+int dmsg_store_open_postgresql(struct dmsg_store **out, const struct dmsg_context *context,
+    const char *url, const struct dmsg_name *recipient, const char *member,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* The same to look at: everybody's messages, and whatever would change them fails. */
+int dmsg_store_show_postgresql(struct dmsg_store **out, const struct dmsg_context *context,
+    const char *url, const struct dmsg_name *recipient, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* Rolls an open transaction back, frees, and clears the pointer. */
 void dmsg_store_close(struct dmsg_store **store);
 
 /* Changes outside of begin and commit are transactions of their own. A commit that fails has been
    rolled back. */
 int dmsg_store_begin(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* For what would be done again: its commit waits for no disk, survives the end of this process, and
+   may be undone by a power cut, as a whole. */
+int dmsg_store_begin_relaxed(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
 int dmsg_store_commit(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_store_rollback(struct dmsg_store *store);
 
+/* Within a transaction, before some of these verified messages are accepted: a store that is far
+   away asks about all of them at once. More than DMSG_EXPECT_MAX are not looked at. */
+#define DMSG_EXPECT_MAX 64
+int dmsg_store_expect(struct dmsg_store *store, const struct dmsg_message *const *messages,
+    size_t count, struct dmsg_error *error) DMSG_MUST_CHECK;
 /*
  * Step 10, for a verified message: remembers (recipient, sender, id) and keeps the payload.
  * DMSG_E_REPLAY: seen before. DMSG_E_TIME: its exp is before what the store has purged, so that
@@ -94,22 +156,59 @@ int dmsg_store_waiting_last(
 /* Takes it out, whatever became of it. */
 int dmsg_store_waited(
     struct dmsg_store *store, int64_t row, struct dmsg_error *error) DMSG_MUST_CHECK;
-/* When a waiting message stops waiting: its exp, poc 7 days, a stranger 1 hour after arrival. */
-int dmsg_store_waiting_until(struct dmsg_store *store, int64_t row, int64_t *until,
-    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* When a waiting message stops waiting: its exp, poc 7 days, a stranger 1 hour after arrival; but a
+   stranger that waits for an answer which is planned (asked_at, 0: none) is there to get it. */
+int dmsg_store_waiting_until(struct dmsg_store *store, int64_t row, int64_t asked_at,
+    int64_t *until, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Where several receivers share the store, every few seconds: says that this one lives, and takes
+   what others that are gone have left undelivered or waiting. 1: there was something, and what is
+   to be delivered or waits has to be looked for from the beginning. Outside of transactions. */
+int dmsg_store_take_over(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Delivery: 1 and the first kept message with row > after that is not delivered, 0 for none. */
 int dmsg_store_next(struct dmsg_store *store, int64_t after, struct dmsg_record *out,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+/* By itself, outside of a transaction, it survives the end of this process and may be undone by a
+   power cut: the message is then delivered again, and marking it costs no wait for the disk. */
 int dmsg_store_delivered(
     struct dmsg_store *store, int64_t row, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* A delivery that failed is counted; 1 when it was the last of `most`, and the message is put aside
+   as DMSG_FAILED, not to be given by dmsg_store_next any more. */
+int dmsg_store_failed(
+    struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* For looking: 1 and the first kept message with row > after, delivered or not, 0 for none. */
+int dmsg_store_kept(struct dmsg_store *store, int64_t after, struct dmsg_record *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Takes away delivered messages that came before a time, a slice of them: 1 when there may be more,
+   0 when that was all. Outside of transactions. */
+int dmsg_store_discard(
+    struct dmsg_store *store, int64_t before, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* What dmsg_store_purge leaves of delivered messages in place of DMSG_RETAIN_*; 0: nothing. */
+void dmsg_store_retain(struct dmsg_store *store, int64_t seconds, int64_t octets);
 
 /* What is known of a sender from messages that were accepted. */
 bool dmsg_store_sent_v1(struct dmsg_store *store, const struct dmsg_name *sender);
 bool dmsg_store_verified_before(struct dmsg_store *store, const struct dmsg_name *sender);
 
-/* Drops ids that can no longer be replayed, and raises purged_until (doc/PROTOCOL.md). Outside of
-   transactions: it makes its own. */
+/* How many messages the store holds: waiting for DNS; kept and not delivered yet, put aside as
+   failed, delivered. */
+struct dmsg_store_depths {
+    int64_t waiting, undelivered, failed, delivered;
+};
+int dmsg_store_depths(struct dmsg_store *store, struct dmsg_store_depths *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* For a rollover: notes that a message which expires at this time was signed with the key; and the
+   latest such time, 1 when it is known, 0 when no message was noted. */
+int dmsg_store_note_issued(struct dmsg_store *store, const char *kid, int64_t expires_at,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_store_issued_until(struct dmsg_store *store, const char *kid, int64_t *until,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Drops ids that can no longer be replayed, raises purged_until (doc/PROTOCOL.md), and takes away
+   delivered messages that are old or too many: a slice of the work, 1 when there is more, else 0.
+   Outside of transactions: it makes its own. */
 int dmsg_store_purge(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 #endif

@@ -21,6 +21,8 @@
 #include "danemsg/error.h"
 #include "danemsg/span.h"
 
+#include <openssl/types.h>
+
 /* Packets of one batch at most; also MQTT 5's receive maximum. */
 #define DMSG_BATCH_MAX 1000
 /* Octets of a topic or filter, and filters of one connection: far over what a receiver needs. */
@@ -33,21 +35,53 @@
 /* As long as a message lives at most: a session that is older has nothing to give. */
 #define DMSG_SESSION_EXPIRY_DEFAULT (30 * 86400)
 
+/* The broker's TLSA records (RFC 7671): rdata in wire form, out of an answer that DNSSEC proves. */
+#define DMSG_MQTT_RECORDS_MAX 64
+struct dmsg_mqtt_records {
+    size_t count;
+    struct dmsg_span rdata[DMSG_MQTT_RECORDS_MAX];
+};
+
+/*
+ * How those records are found: anew before each connection, since they are rolled over. Nothing
+ * here may block. The base domain is the host as configured.
+ */
+struct dmsg_mqtt_dane {
+    /* Asks, in place of a question that is under way. */
+    int (*ask)(void *user, struct dmsg_error *error);
+    /* To be called when fd can be read, and after as many milliseconds as it returns. */
+    int (*step)(void *user, struct dmsg_error *error);
+    bool (*answered)(void *user);
+    /* Once answered: the records, borrowed until the next ask, or the error that ends this try. */
+    int (*take)(void *user, struct dmsg_mqtt_records *out, struct dmsg_error *error);
+    int fd; /* stays the same */
+    void *user;
+};
+
 struct dmsg_mqtt_config {
     const char *host;        /* NULL: localhost */
     int port;                /* 0: 1883, with TLS 8883 */
     int version;             /* 5 or 311; 0: 5 */
     int keepalive;           /* seconds, 0: 60 */
     bool clean;              /* a session that ends with the connection */
+    bool expects_session;    /* an unclean one was there before: say so when the broker has none */
     uint32_t session_expiry; /* MQTT 5: seconds that an unclean session is kept; 0: default */
     const char *client_id;   /* NULL: random */
     const char *username;
     const char *password;
     bool tls;
-    const char *ca_file; /* NULL: the system's CAs */
+    const char *ca_file; /* neither file nor folder: the system's CAs */
     const char *ca_folder;
-    const char *certificate; /* client certificate and key, PEM files */
-    const char *key;
+    const char *alpn;        /* protocol to ask for (RFC 7301); NULL: none */
+    int tls_version;         /* the least: 12 or 13; 0: 12 */
+    const char *certificate; /* client certificate and key, PEM files; or as objects, which take */
+    const char *key;         /* their own references */
+    X509 *client_certificate;
+    EVP_PKEY *client_key;
+    /* The broker's certificate must match its TLSA records (usage 0 and 1: and be valid by the CAs
+       too). `dane` without `dane_source` is a DMSG_E_USAGE. The source is copied, its user kept. */
+    bool dane;
+    const struct dmsg_mqtt_dane *dane_source;
     size_t packet_limit;    /* octets of one packet that we are ready to receive, 0: default */
     const char *will_topic; /* NULL: no will */
     struct dmsg_span will_payload;
@@ -80,8 +114,10 @@ void dmsg_mqtt_free(struct dmsg_mqtt **mqtt);
 
 /* Starts to connect, or to connect again: what was read and not acknowledged is dropped, and the
    broker sends it again. Done when dmsg_mqtt_connected says so. DMSG_E_BROKER with the reason in
-   words. Finding the host's address may block. Publishes of QoS 1 that the broker has not
-   acknowledged are sent again, those of QoS 0 that were not written are forgotten. */
+   words, here or from dmsg_mqtt_read; with DANE also the code with which looking up the records
+   ended, and DMSG_E_CERTIFICATE when none is usable. Finding the host's address may block.
+   Publishes of QoS 1 that the broker has not acknowledged are sent again, those of QoS 0 that were
+   not written are forgotten. */
 int dmsg_mqtt_reconnect(struct dmsg_mqtt *mqtt, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* CONNACK came with success. */
 bool dmsg_mqtt_connected(const struct dmsg_mqtt *mqtt);
@@ -90,9 +126,14 @@ bool dmsg_mqtt_connected(const struct dmsg_mqtt *mqtt);
 const char *dmsg_mqtt_grants(const struct dmsg_mqtt *mqtt);
 /* The largest packet that the broker takes, 0 when it does not say (MQTT 3.1.1). */
 size_t dmsg_mqtt_packet_maximum(const struct dmsg_mqtt *mqtt);
+/* How many publishes of QoS 1 the broker takes before it acknowledges one (MQTT 5 receive maximum),
+   at most DMSG_PUBLISH_MAX. More may be queued; they wait here. */
+size_t dmsg_mqtt_receive_maximum(const struct dmsg_mqtt *mqtt);
 
 /* Subscribes now or as soon as connected, and on every connect that finds no session. QoS 1, or
-   the one given; 2 is asked for as 1, since its packets could not wait for the disk. */
+   the one given; 2 is asked for as 1, since its packets could not wait for the disk. A filter
+   "$share/GROUP/FILTER" is shared: each packet goes to one of the group's subscribers, and comes
+   with its own topic (MQTT 5 section 4.8.2). */
 int dmsg_mqtt_subscribe(
     struct dmsg_mqtt *mqtt, const char *filter, struct dmsg_error *error) DMSG_MUST_CHECK;
 int dmsg_mqtt_subscribe_qos(
@@ -107,6 +148,8 @@ int dmsg_mqtt_publish(struct dmsg_mqtt *mqtt, const char *topic, struct dmsg_spa
     bool retain, int *id, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* Messages published and not yet acknowledged by the broker (QoS 0: not yet written). */
 size_t dmsg_mqtt_in_flight(const struct dmsg_mqtt *mqtt);
+/* Does this publish (QoS 1 or 2) still wait for its acknowledgement? */
+bool dmsg_mqtt_is_in_flight(const struct dmsg_mqtt *mqtt, int id);
 /* A publish that the broker refused (MQTT 5 reason), reported once: DMSG_E_BROKER, its id and
    words, else 0. */
 int dmsg_mqtt_refused(struct dmsg_mqtt *mqtt, int *id, struct dmsg_error *error);

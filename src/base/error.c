@@ -96,6 +96,14 @@ int dmsg_fail_openssl(struct dmsg_error *error, const char *what)
     return code;
 }
 
+bool dmsg_openssl_lacked_memory(void)
+{
+    bool lacked = false;
+    for (unsigned long code = ERR_get_error(); code != 0; code = ERR_get_error())
+        lacked |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return lacked;
+}
+
 int dmsg_fail_errno(struct dmsg_error *error, int code, const char *format, ...)
 {
     int saved = errno;

@@ -61,6 +61,15 @@ bool dmsg_name_equal(const struct dmsg_name *a, const struct dmsg_name *b)
     return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
 }
 
+struct dmsg_span dmsg_name_zone(const struct dmsg_name *name)
+{
+    size_t dots = 0;
+    size_t start = name->size;
+    while (start > 0 && !(name->text[start - 1] == '.' && ++dots == 2))
+        start--;
+    return (struct dmsg_span){(const uint8_t *)name->text + start, name->size - start};
+}
+
 int dmsg_pattern_parse(struct dmsg_pattern *out, struct dmsg_span text, struct dmsg_error *error)
 {
     struct dmsg_pattern pattern = {0};

@@ -1,33 +1,38 @@
-/* Resolver, judgement and a bounded cache of judged keys. Belongs to one thread at a time. */
+/*
+ * Resolvers, judgement and the cache of judged keys. Belongs to one thread at a time. What it asks
+ * (its children: a resolver for listed names, one for strangers', and who fetches CA certificates)
+ * each has a descriptor; they are in one epoll, which is the descriptor of the whole.
+ */
 #include "base/cleanup.h"
 #include "base/fail.h"
-#include "dane/monotonic.h"
+#include "base/monotonic.h"
+#include "dane/cache.h"
 #include "dane/peer_internal.h"
+#include "dane/resolver_internal.h"
+#include "dane/settling.h"
+#include "dane/strangers.h"
+#include "danemsg/resolver.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Names remembered, and octets that they may take: a name can carry 64 KiB of records. */
-#define ENTRIES_MAX 4096
-#define WEIGHT_MAX (32u * 1024 * 1024)
-#define BUCKETS 1024
+#include <sys/epoll.h>
+#include <unistd.h>
 
 /* Callers that may wait for answers: several batches of messages from new senders. */
 #define WAITERS_MAX 16384
 
-/* 2^61 - 1, a prime: see hash_of. */
-#define HASH_MODULUS ((UINT64_C(1) << 61) - 1)
+/* Questions under way for the names of one zone: one that is slow shall not take the places of all
+   others. A listed zone has an eighth of a resolver's places, a stranger's a thirty-second. */
+#define LISTED_ZONE_MAX 32
+#define STRANGERS_ZONE_MAX 8
 
-__extension__ typedef unsigned __int128 wide;
-
-struct entry {
-    const struct dmsg_peer *peer; /* holds a reference; from_cache is set */
-    size_t weight;
-    struct entry *next; /* in its bucket */
-    struct entry *newer, *older;
-};
+/* Milliseconds after the question by which an answer of DNS has the CA certificates that it needs:
+   less than callers wait, and at least a second for an answer that came late. */
+#define SETTLED_MS 11000
+#define SETTLED_LEAST_MS 1000
 
 struct waiter {
     dmsg_discovery_done *done;
@@ -39,114 +44,31 @@ struct waiter {
 struct pending {
     struct dmsg_discovery *discovery;
     struct dmsg_name name;
+    bool lingers; /* the answer may come out of the resolver process's own cache */
     const struct dmsg_peer
-        *fallback; /* made before, so that want of memory cannot lose an answer */
+        *fallback;                  /* made before, so that want of memory cannot lose an answer */
+    int64_t asked_at;               /* dmsg_now_ms */
+    struct dmsg_settling *settling; /* the answer waits for CA certificates; else NULL */
     struct waiter *waiters, **last;
     struct pending *next;
 };
 
 struct dmsg_discovery {
     const struct dmsg_context *context;
-    struct dmsg_resolver *resolver;
+    struct dmsg_judge *judge;
+    int epoll;
+    struct dmsg_resolver *resolver;  /* of every name, or of those that are listed */
+    struct dmsg_resolver *strangers; /* of the others; NULL without is_listed */
+    struct dmsg_strangers *budget;
+    struct dmsg_authority *authority; /* NULL without pkix_cd */
+    bool (*is_listed)(void *user, const struct dmsg_name *name);
+    void *user;
+    bool stepping;
     struct pending *pending;
     struct pending *telling; /* whose waiters are being called */
     size_t waiter_count;
-
-    uint64_t hash_key;
-    struct entry *buckets[BUCKETS];
-    struct entry *newest, *oldest; /* by last use */
-    size_t count, weight;
+    struct dmsg_cache *cache;
 };
-
-/* ------------------------------------------------------------------------------------ the cache */
-
-/* A polynomial in a secret point over a prime field: strangers choose the names, and cannot choose
-   ones that collide. */
-static struct entry **bucket_of(struct dmsg_discovery *discovery, const struct dmsg_name *name)
-{
-    uint64_t hash = name->size;
-    for (size_t i = 0; i < name->size; i++)
-        hash =
-            (uint64_t)(((wide)hash * discovery->hash_key + (uint8_t)name->text[i]) % HASH_MODULUS);
-    return &discovery->buckets[hash % BUCKETS];
-}
-
-static void unlink_use(struct dmsg_discovery *discovery, struct entry *entry)
-{
-    *(entry->newer != NULL ? &entry->newer->older : &discovery->newest) = entry->older;
-    *(entry->older != NULL ? &entry->older->newer : &discovery->oldest) = entry->newer;
-}
-
-static void link_newest(struct dmsg_discovery *discovery, struct entry *entry)
-{
-    entry->newer = NULL;
-    entry->older = discovery->newest;
-    *(entry->older != NULL ? &entry->older->newer : &discovery->oldest) = entry;
-    discovery->newest = entry;
-}
-
-static void drop(struct dmsg_discovery *discovery, struct entry *entry)
-{
-    struct entry **at = bucket_of(discovery, &entry->peer->name);
-    while (*at != entry)
-        at = &(*at)->next;
-    *at = entry->next;
-    unlink_use(discovery, entry);
-    discovery->count--;
-    discovery->weight -= entry->weight;
-    dmsg_peer_release(entry->peer);
-    free(entry);
-}
-
-static struct entry *find_entry(struct dmsg_discovery *discovery, const struct dmsg_name *name)
-{
-    struct entry *entry = *bucket_of(discovery, name);
-    while (entry != NULL && !dmsg_name_equal(&entry->peer->name, name))
-        entry = entry->next;
-    return entry;
-}
-
-/* A cache that cannot keep an answer is still right, only slower: want of memory is no error. */
-static void insert(struct dmsg_discovery *discovery, const struct dmsg_peer *peer)
-{
-    struct entry *old = find_entry(discovery, &peer->name);
-    if (old != NULL && peer->expires_at > peer->fetched_at)
-        drop(discovery, old);
-    struct entry *entry = peer->expires_at > peer->fetched_at ? calloc(1, sizeof *entry) : NULL;
-    if (entry == NULL)
-        return;
-    entry->peer = dmsg_judged_cached(peer);
-    if (entry->peer == NULL) {
-        free(entry);
-        return;
-    }
-    entry->weight = dmsg_judged_weight(peer);
-    struct entry **bucket = bucket_of(discovery, &peer->name);
-    entry->next = *bucket;
-    *bucket = entry;
-    link_newest(discovery, entry);
-    discovery->count++;
-    discovery->weight += entry->weight;
-    while (discovery->count > ENTRIES_MAX || discovery->weight > WEIGHT_MAX)
-        drop(discovery, discovery->oldest);
-}
-
-const struct dmsg_peer *dmsg_discovery_get(
-    struct dmsg_discovery *discovery, const struct dmsg_name *name)
-{
-    struct entry *entry = find_entry(discovery, name);
-    if (entry == NULL)
-        return NULL;
-    int64_t now = dmsg_context_now(discovery->context);
-    /* Fetched in the future: the clock was set back, and the rest of the life is unknown. */
-    if (now >= entry->peer->expires_at || now < entry->peer->fetched_at) {
-        drop(discovery, entry);
-        return NULL;
-    }
-    unlink_use(discovery, entry);
-    link_newest(discovery, entry);
-    return dmsg_peer_retain(entry->peer);
-}
 
 /* --------------------------------------------------------------------------------------- asking */
 
@@ -157,6 +79,7 @@ static void free_pending(struct pending *pending)
         next = waiter->next;
         free(waiter);
     }
+    dmsg_settling_free(&pending->settling);
     dmsg_peer_release(pending->fallback);
     free(pending);
 }
@@ -169,15 +92,10 @@ static void unlink_pending(struct dmsg_discovery *discovery, struct pending *pen
     *at = pending->next;
 }
 
-static void on_answer(void *user, const struct dmsg_answer *answer)
+/* Out of the list first: a callback may ask for the same name again. */
+static void tell(struct pending *pending, const struct dmsg_peer *peer)
 {
-    struct pending *pending = user;
     struct dmsg_discovery *discovery = pending->discovery;
-    const struct dmsg_peer *peer = NULL;
-    if (dmsg_peer_judge(&peer, discovery->context, answer, NULL) < 0)
-        peer = dmsg_peer_retain(pending->fallback);
-    insert(discovery, peer);
-    /* Out of the list first: a callback may ask for the same name again. */
     unlink_pending(discovery, pending);
     discovery->telling = pending;
     while (pending->waiters != NULL) {
@@ -190,7 +108,79 @@ static void on_answer(void *user, const struct dmsg_answer *answer)
     }
     discovery->telling = NULL;
     free_pending(pending);
+}
+
+/* What those who asked get in place of a judged answer, NULL: the answer itself. */
+static const struct dmsg_peer *replacement_of(
+    const struct pending *pending, const struct dmsg_peer *peer)
+{
+    if (peer->status == DMSG_DNS_NOT_NOW)
+        return dmsg_cache_get_stale(pending->discovery->cache, &pending->name);
+    if (!pending->lingers)
+        return NULL;
+    return dmsg_judged_copy(peer, peer->fetched_at, peer->expires_at, false);
+}
+
+static void finish(
+    struct pending *pending, const struct dmsg_peer *peer, const struct dmsg_answer *answer)
+{
+    dmsg_cache_put(pending->discovery->cache, peer, answer);
+    const struct dmsg_peer *replacement = replacement_of(pending, peer);
+    tell(pending, replacement != NULL ? replacement : peer);
+    dmsg_peer_release(replacement);
     dmsg_peer_release(peer);
+}
+
+static int judge(void *user, const struct dmsg_peer **out, const struct dmsg_answer *answer)
+{
+    const struct dmsg_discovery *discovery = user;
+    return dmsg_peer_judge(out, discovery->context, discovery->judge, answer, NULL);
+}
+
+/* The CA certificates are there, or will not come. */
+static void on_settled(void *user, const struct dmsg_peer *settled, const char *later)
+{
+    struct pending *pending = user;
+    const struct dmsg_peer *peer = NULL;
+    struct dmsg_answer none = {
+        .name = settled->name, .canonical = settled->canonical, .status = DMSG_DNS_NOT_NOW};
+    if (later == NULL) {
+        finish(pending, dmsg_peer_retain(settled), NULL);
+        return;
+    }
+    dmsg_printable(none.why, sizeof none.why, dmsg_span_text(later));
+    if (judge(pending->discovery, &peer, &none) < 0)
+        peer = dmsg_peer_retain(pending->fallback);
+    finish(pending, peer, NULL);
+}
+
+/* The answer is not complete without CA certificates. */
+static void settle(struct pending *pending, const struct dmsg_peer *peer)
+{
+    int64_t deadline = pending->asked_at + SETTLED_MS;
+    int64_t soonest = dmsg_now_ms() + SETTLED_LEAST_MS;
+    dmsg_settling_start(&pending->settling, pending->discovery->authority, peer,
+        deadline > soonest ? deadline : soonest, on_settled, pending);
+}
+
+static void on_answer(void *user, const struct dmsg_answer *answer)
+{
+    struct pending *pending = user;
+    const struct dmsg_peer *peer = NULL;
+    if (judge(pending->discovery, &peer, answer) < 0)
+        peer = dmsg_peer_retain(pending->fallback);
+    if (dmsg_peer_open_key(peer, 0) == peer->count) {
+        finish(pending, peer, answer);
+    } else { /* only pkix_cd makes such, and then there is an authority */
+        settle(pending, peer);
+        dmsg_peer_release(peer);
+    }
+}
+
+const struct dmsg_peer *dmsg_discovery_get(
+    struct dmsg_discovery *discovery, const struct dmsg_name *name)
+{
+    return dmsg_cache_get(discovery->cache, name);
 }
 
 static struct pending *find_pending(
@@ -202,6 +192,28 @@ static struct pending *find_pending(
     return pending;
 }
 
+static size_t count_of_zone(const struct dmsg_discovery *discovery, const struct dmsg_name *name)
+{
+    struct dmsg_span zone = dmsg_name_zone(name);
+    size_t count = 0;
+    for (const struct pending *at = discovery->pending; at != NULL; at = at->next)
+        count += dmsg_span_equal(dmsg_name_zone(&at->name), zone);
+    return count;
+}
+
+/* May this name be asked for now, and of which resolver? */
+static int choose_resolver(struct dmsg_resolver **out, struct dmsg_discovery *discovery,
+    const struct dmsg_name *name, struct dmsg_error *error)
+{
+    bool listed = discovery->strangers == NULL || discovery->is_listed(discovery->user, name);
+    size_t most = listed ? LISTED_ZONE_MAX : STRANGERS_ZONE_MAX;
+    if (count_of_zone(discovery, name) >= most)
+        return dmsg_fail(error, DMSG_E_QUOTA,
+            "%zu DNS questions about the zone of %s are under way already", most, name->text);
+    *out = listed ? discovery->resolver : discovery->strangers;
+    return listed ? 0 : dmsg_strangers_take(discovery->budget, name, dmsg_now_ms(), error);
+}
+
 static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
     const struct dmsg_name *name, struct dmsg_error *error)
 {
@@ -209,13 +221,22 @@ static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
         .canonical = *name,
         .status = DMSG_DNS_NOT_NOW,
         .why = "there was no memory for the answer"};
+    struct dmsg_resolver *resolver = NULL;
+    int result = choose_resolver(&resolver, discovery, name, error);
+    if (result < 0)
+        return result;
     struct pending *pending = calloc(1, sizeof *pending);
     if (pending == NULL)
         return dmsg_fail_memory(error);
-    *pending = (struct pending){.discovery = discovery, .name = *name, .last = &pending->waiters};
-    int result = dmsg_peer_judge(&pending->fallback, discovery->context, &none, error);
+    *pending = (struct pending){.discovery = discovery,
+        .name = *name,
+        .lingers = dmsg_cache_lingers(discovery->cache, name),
+        .asked_at = dmsg_now_ms(),
+        .last = &pending->waiters};
+    result =
+        dmsg_peer_judge(&pending->fallback, discovery->context, discovery->judge, &none, error);
     if (result == 0)
-        result = dmsg_resolver_ask(discovery->resolver, name, on_answer, pending, error);
+        result = dmsg_resolver_ask(resolver, name, on_answer, pending, error);
     if (result < 0) {
         free_pending(pending);
         return result;
@@ -268,12 +289,35 @@ void dmsg_discovery_forget(
 
 int dmsg_discovery_fd(const struct dmsg_discovery *discovery)
 {
-    return dmsg_resolver_fd(discovery->resolver);
+    return discovery->epoll;
+}
+
+/* Brings *wait down to when a child wants the next step; 0, or its error. */
+static int note_next(int next, int *wait)
+{
+    if (next >= 0 && next < *wait)
+        *wait = next;
+    return next < 0 ? next : 0;
+}
+
+static int step_resolver(struct dmsg_resolver *resolver, int *wait, struct dmsg_error *error)
+{
+    return resolver != NULL ? note_next(dmsg_resolver_step(resolver, error), wait) : 0;
 }
 
 int dmsg_discovery_step(struct dmsg_discovery *discovery, struct dmsg_error *error)
 {
-    return dmsg_resolver_step(discovery->resolver, error);
+    int wait = INT_MAX;
+    if (discovery->stepping)
+        return dmsg_fail(error, DMSG_E_USAGE, "discovery was stepped from within a callback");
+    discovery->stepping = true;
+    int result = step_resolver(discovery->resolver, &wait, error);
+    if (result == 0)
+        result = step_resolver(discovery->strangers, &wait, error);
+    if (result == 0 && discovery->authority != NULL) /* last: an answer may need it at once */
+        result = note_next(dmsg_authority_step(discovery->authority, error), &wait);
+    discovery->stepping = false;
+    return result < 0 ? result : wait;
 }
 
 /* ------------------------------------------------------------------------------------- blocking */
@@ -335,23 +379,78 @@ int dmsg_discovery_find(struct dmsg_discovery *discovery, const struct dmsg_name
 
 /* --------------------------------------------------------------------------------- new and free */
 
-int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
+/* Lets the whole's descriptor become readable with this one. */
+static int watch(struct dmsg_discovery *discovery, int fd, struct dmsg_error *error)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    if (epoll_ctl(discovery->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a descriptor for discovery");
+    return 0;
+}
+
+static int start_resolver(struct dmsg_resolver **out, struct dmsg_discovery *discovery,
     const struct dmsg_resolver_config *config, struct dmsg_error *error)
+{
+    int result = dmsg_resolver_new(out, config, error);
+    return result < 0 ? result : watch(discovery, dmsg_resolver_fd(*out), error);
+}
+
+/* A process of its own, which only reads what the other one keeps up to date. */
+static int start_strangers(struct dmsg_discovery *discovery,
+    const struct dmsg_discovery_config *config, struct dmsg_error *error)
+{
+    struct dmsg_resolver_config resolver = config->resolver;
+    resolver.trust_read_only = true;
+    resolver.for_strangers = true;
+    discovery->is_listed = config->is_listed;
+    discovery->user = config->user;
+    int result = dmsg_strangers_new(&discovery->budget, discovery->context, error);
+    return result < 0 ? result : start_resolver(&discovery->strangers, discovery, &resolver, error);
+}
+
+static int start_authority(struct dmsg_discovery *discovery,
+    const struct dmsg_discovery_config *config, struct dmsg_error *error)
+{
+    struct dmsg_authority_config authority = {.servers = config->authorities,
+        .server_count = config->authority_count,
+        .program = config->resolver.program,
+        .program_arguments = config->resolver.program_arguments};
+    int result = dmsg_authority_new(&discovery->authority, discovery->context, &authority, error);
+    return result < 0 ? result : watch(discovery, dmsg_authority_fd(discovery->authority), error);
+}
+
+int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
+    const struct dmsg_discovery_config *config, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_discovery_free)
     struct dmsg_discovery *discovery = calloc(1, sizeof *discovery);
     if (discovery == NULL)
         return dmsg_fail_memory(error);
     discovery->context = context;
-    if (dmsg_context_random(context, &discovery->hash_key, sizeof discovery->hash_key) < 0)
-        return dmsg_fail(error, DMSG_E_INTERNAL, "no randomness for the cache of keys");
-    discovery->hash_key %= HASH_MODULUS;
-    int result = dmsg_resolver_new(&discovery->resolver, config, error);
+    discovery->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (discovery->epoll < 0)
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a descriptor for discovery");
+    const struct dmsg_cache_config cache = {
+        .context = context, .serve_stale = config->serve_stale, .judge = judge, .user = discovery};
+    int result = dmsg_judge_new(&discovery->judge, config->ca_file, config->pkix_cd, error);
+    if (result == 0)
+        result = dmsg_cache_new(&discovery->cache, &cache, error);
+    if (result == 0)
+        result = start_resolver(&discovery->resolver, discovery, &config->resolver, error);
+    if (result == 0 && config->is_listed != NULL)
+        result = start_strangers(discovery, config, error);
+    if (result == 0 && config->pkix_cd)
+        result = start_authority(discovery, config, error);
     if (result < 0)
         return result;
     *out = discovery;
     discovery = NULL;
     return 0;
+}
+
+const char *dmsg_discovery_note(const struct dmsg_discovery *discovery)
+{
+    return dmsg_resolver_note(discovery->resolver);
 }
 
 void dmsg_discovery_free(struct dmsg_discovery **discovery)
@@ -360,13 +459,18 @@ void dmsg_discovery_free(struct dmsg_discovery **discovery)
     if (self == NULL)
         return;
     dmsg_resolver_free(&self->resolver); /* from here on nobody is called back */
+    dmsg_resolver_free(&self->strangers);
+    dmsg_authority_free(&self->authority);
     while (self->pending != NULL) {
         struct pending *pending = self->pending;
         self->pending = pending->next;
         free_pending(pending);
     }
-    while (self->newest != NULL)
-        drop(self, self->newest);
+    dmsg_strangers_free(&self->budget);
+    dmsg_cache_free(&self->cache);
+    dmsg_judge_free(&self->judge);
+    if (self->epoll >= 0)
+        close(self->epoll);
     free(self);
     *discovery = NULL;
 }

@@ -1,41 +1,18 @@
 #include "dane/frame.h"
 
 #include "base/fail.h"
+#include "dane/cursor.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+/* Beyond it a number of seconds is none: JSON's largest, and 285 million years. */
+#define SIGNED_UNTIL_MAX ((INT64_C(1) << 53) - 1)
 
 /* version, type, id: what size counts besides the body. */
 #define AFTER_SIZE (DMSG_FRAME_HEADER - 4)
 
-/* Reads from the front of a span. Once something was not there it stays failed and gives zeros:
-   looked at once, at the end. */
-struct cursor {
-    struct dmsg_span rest;
-    bool failed;
-};
-
-static struct dmsg_span take(struct cursor *cursor, size_t size)
-{
-    struct dmsg_span taken = {cursor->rest.data, size};
-    if (cursor->failed || size > cursor->rest.size) {
-        cursor->failed = true;
-        return (struct dmsg_span){NULL, 0};
-    }
-    cursor->rest.data += size;
-    cursor->rest.size -= size;
-    return taken;
-}
-
-static uint32_t take_number(struct cursor *cursor, size_t octets)
-{
-    struct dmsg_span bytes = take(cursor, octets);
-    uint32_t value = 0;
-    for (size_t i = 0; i < bytes.size; i++)
-        value = value << 8 | bytes.data[i];
-    return value;
-}
-
-static void put_number(struct dmsg_buffer *out, uint32_t value, unsigned octets)
+static void put_number(struct dmsg_buffer *out, uint64_t value, unsigned octets)
 {
     while (octets-- > 0)
         dmsg_buffer_put_byte(out, (uint8_t)(value >> (8 * octets)));
@@ -60,7 +37,7 @@ void dmsg_printable(char *out, size_t size, struct dmsg_span text)
 
 /* --------------------------------------------------------------------------------------- frames */
 
-static bool known_type(uint32_t type)
+static bool known_type(uint64_t type)
 {
     return (type >= DMSG_FRAME_SETUP && type <= DMSG_FRAME_PING) ||
            (type >= DMSG_FRAME_ANSWER && type <= DMSG_FRAME_TROUBLE);
@@ -68,24 +45,24 @@ static bool known_type(uint32_t type)
 
 int dmsg_frame_take(struct dmsg_frame *out, struct dmsg_span *stream, struct dmsg_error *error)
 {
-    struct cursor cursor = {.rest = *stream};
-    uint32_t size = take_number(&cursor, 4);
+    struct dmsg_cursor cursor = {.rest = *stream};
+    uint64_t size = dmsg_cursor_number(&cursor, 4);
     if (cursor.failed)
         return 0;
     if (size < AFTER_SIZE || size > AFTER_SIZE + DMSG_FRAME_BODY_MAX)
-        return dmsg_fail(error, DMSG_E_FORMAT, "a frame that says it has %u octets", size);
-    struct cursor frame = {.rest = take(&cursor, size)};
+        return dmsg_fail(error, DMSG_E_FORMAT, "a frame that says it has %" PRIu64 " octets", size);
+    struct dmsg_cursor frame = {.rest = dmsg_cursor_take(&cursor, size)};
     if (cursor.failed)
         return 0;
-    uint32_t version = take_number(&frame, 1);
-    uint32_t type = take_number(&frame, 1);
-    uint32_t id = take_number(&frame, 4);
+    uint64_t version = dmsg_cursor_number(&frame, 1);
+    uint64_t type = dmsg_cursor_number(&frame, 1);
+    uint32_t id = (uint32_t)dmsg_cursor_number(&frame, 4);
     if (version != DMSG_FRAME_VERSION)
         return dmsg_fail(error, DMSG_E_FORMAT,
-            "a frame of version %u; this is version %d: two releases of danemsg are mixed", version,
-            DMSG_FRAME_VERSION);
+            "a frame of version %" PRIu64 "; this is version %d: two releases of danemsg are mixed",
+            version, DMSG_FRAME_VERSION);
     if (!known_type(type))
-        return dmsg_fail(error, DMSG_E_FORMAT, "a frame of unknown type %u", type);
+        return dmsg_fail(error, DMSG_E_FORMAT, "a frame of unknown type %" PRIu64, type);
     *out = (struct dmsg_frame){.type = (enum dmsg_frame_type)type, .id = id, .body = frame.rest};
     *stream = cursor.rest;
     return 1;
@@ -124,11 +101,11 @@ int dmsg_setup_take(struct dmsg_setup_item *out, struct dmsg_span *body, struct 
 {
     if (body->size == 0)
         return 0;
-    struct cursor cursor = {.rest = *body};
-    uint32_t kind = take_number(&cursor, 1);
-    struct dmsg_span text = take(&cursor, take_number(&cursor, 2));
-    if (cursor.failed || kind < DMSG_SETUP_SERVER || kind > DMSG_SETUP_ANCHOR || text.size == 0 ||
-        text.size > DMSG_SETUP_TEXT_MAX || !printable(text))
+    struct dmsg_cursor cursor = {.rest = *body};
+    uint64_t kind = dmsg_cursor_number(&cursor, 1);
+    struct dmsg_span text = dmsg_cursor_take(&cursor, dmsg_cursor_number(&cursor, 2));
+    if (cursor.failed || kind < DMSG_SETUP_SERVER || kind > DMSG_SETUP_FOR_STRANGERS ||
+        text.size == 0 || text.size > DMSG_SETUP_TEXT_MAX || !printable(text))
         return dmsg_fail(error, DMSG_E_FORMAT, "a setup item that is none");
     out->kind = (enum dmsg_setup_kind)kind;
     memcpy(out->text, text.data, text.size);
@@ -152,19 +129,26 @@ int dmsg_ask_parse(struct dmsg_name *out, struct dmsg_span body, struct dmsg_err
     return parse_name(out, body, error) < 0 ? DMSG_E_FORMAT : 0;
 }
 
+static void put_text(struct dmsg_buffer *body, const char *text, size_t size)
+{
+    size = strnlen(text, size - 1);
+    put_number(body, size, 1);
+    dmsg_buffer_put(body, text, size);
+}
+
 void dmsg_answer_put(struct dmsg_buffer *body, const struct dmsg_answer *answer)
 {
-    size_t why = strnlen(answer->why, sizeof answer->why - 1);
     put_number(body, answer->status, 1);
     put_number(body, answer->nxdomain, 1);
     put_number(body, answer->ttl, 4);
-    put_number(body, answer->canonical.size, 1);
-    dmsg_buffer_put(body, answer->canonical.text, answer->canonical.size);
-    put_number(body, (uint32_t)why, 1);
-    dmsg_buffer_put(body, answer->why, why);
-    put_number(body, (uint32_t)answer->count, 1);
+    put_number(body, (uint64_t)answer->signed_until, 8);
+    put_text(body, answer->canonical.text, sizeof answer->canonical.text);
+    put_text(body, answer->why, sizeof answer->why);
+    put_text(body, answer->via, sizeof answer->via);
+    put_number(body, answer->oversized, 1);
+    put_number(body, answer->count, 1);
     for (size_t i = 0; i < answer->count; i++) {
-        put_number(body, (uint32_t)answer->records[i].size, 2);
+        put_number(body, answer->records[i].size, 2);
         dmsg_buffer_put_span(body, answer->records[i]);
     }
 }
@@ -175,41 +159,67 @@ static bool ascending(struct dmsg_span a, struct dmsg_span b)
     return order < 0 || (order == 0 && a.size < b.size);
 }
 
-static void take_records(struct dmsg_answer *answer, struct cursor *cursor)
+static void take_records(struct dmsg_answer *answer, struct dmsg_cursor *cursor)
 {
-    answer->count = take_number(cursor, 1);
+    answer->count = dmsg_cursor_number(cursor, 1);
     if (answer->count > DMSG_ANSWER_RECORDS_MAX)
         cursor->failed = true;
     for (size_t i = 0; i < answer->count && !cursor->failed; i++) {
         struct dmsg_span *record = &answer->records[i];
-        *record = take(cursor, take_number(cursor, 2));
+        *record = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 2));
         if (cursor->failed || record->size == 0 || record->size > DMSG_TLSA_RDATA_MAX ||
             (i > 0 && !ascending(record[-1], *record)))
             cursor->failed = true;
     }
 }
 
+/* A text of one line that fits into `size` octets with its NUL. */
+static void take_text(char *out, size_t size, struct dmsg_cursor *cursor)
+{
+    struct dmsg_span text = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 1));
+    if (text.size >= size || !printable(text))
+        cursor->failed = true;
+    else
+        dmsg_printable(out, size, text);
+}
+
+/* What is in an answer, as far as one part does not need to know of another. */
+static void take_answer(
+    struct dmsg_answer *answer, struct dmsg_span *canonical, struct dmsg_cursor *cursor)
+{
+    uint64_t status = dmsg_cursor_number(cursor, 1);
+    uint64_t nxdomain = dmsg_cursor_number(cursor, 1);
+    answer->ttl = (uint32_t)dmsg_cursor_number(cursor, 4);
+    uint64_t signed_until = dmsg_cursor_number(cursor, 8);
+    *canonical = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 1));
+    take_text(answer->why, sizeof answer->why, cursor);
+    take_text(answer->via, sizeof answer->via, cursor);
+    answer->oversized = dmsg_cursor_number(cursor, 1);
+    take_records(answer, cursor);
+    if (status > DMSG_DNS_NOT_NOW || nxdomain > 1 || signed_until > SIGNED_UNTIL_MAX ||
+        cursor->rest.size != 0)
+        cursor->failed = true;
+    answer->status = (enum dmsg_dns_status)status;
+    answer->nxdomain = nxdomain == 1;
+    answer->signed_until = (int64_t)signed_until;
+}
+
 int dmsg_answer_parse(struct dmsg_answer *out, const struct dmsg_name *name, struct dmsg_span body,
     struct dmsg_error *error)
 {
-    struct cursor cursor = {.rest = body};
+    struct dmsg_cursor cursor = {.rest = body};
     struct dmsg_answer answer = {.name = *name, .canonical = *name};
-    uint32_t status = take_number(&cursor, 1);
-    uint32_t nxdomain = take_number(&cursor, 1);
-    answer.ttl = take_number(&cursor, 4);
-    struct dmsg_span canonical = take(&cursor, take_number(&cursor, 1));
-    struct dmsg_span why = take(&cursor, take_number(&cursor, 1));
-    take_records(&answer, &cursor);
-    if (cursor.failed || cursor.rest.size != 0 || status > DMSG_DNS_NOT_NOW || nxdomain > 1 ||
-        why.size >= sizeof answer.why || !printable(why))
+    struct dmsg_span canonical;
+    take_answer(&answer, &canonical, &cursor);
+    if (cursor.failed)
         return dmsg_fail(error, DMSG_E_FORMAT, "an answer that is none");
-    if (answer.count > 0 && (nxdomain == 1 || status == DMSG_DNS_NOT_NOW))
+    if (answer.count + answer.oversized > 0 &&
+        (answer.nxdomain || answer.status == DMSG_DNS_NOT_NOW))
         return dmsg_fail(error, DMSG_E_FORMAT, "an answer with records that says there are none");
+    if (answer.signed_until != 0 && answer.status != DMSG_DNS_SECURE)
+        return dmsg_fail(error, DMSG_E_FORMAT, "an answer with signatures that is not secure");
     if (canonical.size > 0 && parse_name(&answer.canonical, canonical, error) < 0)
         return DMSG_E_FORMAT;
-    answer.status = (enum dmsg_dns_status)status;
-    answer.nxdomain = nxdomain == 1;
-    dmsg_printable(answer.why, sizeof answer.why, why);
     *out = answer;
     return 0;
 }

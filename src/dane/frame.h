@@ -15,7 +15,7 @@
 
 #include "danemsg/resolver.h"
 
-#define DMSG_FRAME_VERSION 1
+#define DMSG_FRAME_VERSION 2
 
 /* A DNS message has 65535 octets at most (RFC 1035 section 4.2.2), and so has what we take out of
    it; the rest is for names, lengths and reasons. */
@@ -54,12 +54,15 @@ enum dmsg_setup_kind {
     DMSG_SETUP_SYSTEM = 2, /* the same, but from the system: leave it if it strips DNSSEC */
     DMSG_SETUP_STUB = 3,   /* "ZONE=ADDR[@PORT]" */
     DMSG_SETUP_ANCHOR = 4, /* a DS or DNSKEY record in presentation form, on one line */
+    DMSG_SETUP_KEEP = 5, /* file in the working directory: the root's anchors, to be kept current */
+    DMSG_SETUP_FOR_STRANGERS = 6, /* any text: not one name that will be asked was chosen by us */
 };
 
 /* A DNSKEY of RSA-4096 takes 700 characters, a zone 254. The parent allows 32 servers and stubs,
-   8 servers of the system and 32 anchors. */
+   8 servers of the system, 32 anchors and two
+   more items. */
 #define DMSG_SETUP_TEXT_MAX 4000
-#define DMSG_SETUP_ITEMS_MAX 72
+#define DMSG_SETUP_ITEMS_MAX 74
 
 struct dmsg_setup_item {
     enum dmsg_setup_kind kind;

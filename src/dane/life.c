@@ -1,11 +1,9 @@
 /* The life of the resolver process, seen from its parent: started, set up, ended, started again. */
 #include "base/cleanup.h"
 #include "base/fail.h"
-#include "dane/monotonic.h"
+#include "base/monotonic.h"
 #include "dane/resolver_internal.h"
 #include "dane/setup.h"
-
-#include <sys/epoll.h>
 
 /* A question that ended a process is asked of one more. */
 #define ATTEMPTS_MAX 2
@@ -49,23 +47,13 @@ void dmsg_life_bury(struct dmsg_resolver *resolver, const char *what)
     }
 }
 
-static void watch(struct dmsg_resolver *resolver, int operation)
-{
-    const struct dmsg_channel *channel = &resolver->process.channel;
-    struct epoll_event event = {.events = EPOLLIN};
-    if (channel->out.size > 0)
-        event.events |= EPOLLOUT;
-    /* Cannot fail but for want of memory; then the timer still brings the next step. */
-    (void)epoll_ctl(resolver->epoll, operation, channel->fd, &event);
-}
-
 void dmsg_life_flush(struct dmsg_resolver *resolver)
 {
     size_t before = resolver->process.channel.out.size;
     /* An error shows again as the end of the stream, or as silence. */
     (void)!dmsg_channel_flush(&resolver->process.channel, NULL);
     if (before != 0)
-        watch(resolver, EPOLL_CTL_MOD);
+        dmsg_bell_change(&resolver->bell, &resolver->process.channel);
 }
 
 static uint32_t new_id(struct dmsg_resolver *resolver)
@@ -90,6 +78,8 @@ static void send_setup(struct dmsg_resolver *resolver)
     dmsg_buffer_put_span(&body, dmsg_buffer_span(&resolver->setup));
     if (resolver->use_system)
         dmsg_setup_put_system(&body, resolver->system_file);
+    if (resolver->root)
+        dmsg_trust_put(&resolver->trust, &body, resolver->deaths > 0, dmsg_now_ms());
     if (body.failed)
         resolver->process.channel.out.failed = true;
     dmsg_frame_put(&resolver->process.channel.out, DMSG_FRAME_SETUP, 0, dmsg_buffer_span(&body));
@@ -126,11 +116,9 @@ int dmsg_life_start(struct dmsg_resolver *resolver, struct dmsg_error *error)
 {
     resolver->stamp = read_stamp(resolver->system_file);
     resolver->reload = false;
-    union {
-        char *const *in;
-        const char *const *out;
-    } arguments = {.in = resolver->arguments};
-    int result = dmsg_process_start(&resolver->process, resolver->program, arguments.out, error);
+    resolver->process.folder = dmsg_trust_folder(&resolver->trust);
+    int result = dmsg_process_start(&resolver->process, resolver->program.path,
+        dmsg_program_arguments(&resolver->program), error);
     if (result < 0)
         return result;
     resolver->first_id = resolver->next_id;
@@ -141,7 +129,7 @@ int dmsg_life_start(struct dmsg_resolver *resolver, struct dmsg_error *error)
         if (resolver->questions[i].used)
             dmsg_life_send(resolver, &resolver->questions[i]);
     }
-    watch(resolver, EPOLL_CTL_ADD);
+    dmsg_bell_add(&resolver->bell, &resolver->process.channel);
     dmsg_life_flush(resolver);
     return 0;
 }
@@ -179,9 +167,10 @@ void dmsg_life_reload(struct dmsg_resolver *resolver)
 void dmsg_life_check_system(struct dmsg_resolver *resolver)
 {
     int64_t now = dmsg_now_ms();
+    resolver->reload |= resolver->root && dmsg_trust_wants_process(&resolver->trust, now);
     if (!resolver->use_system || now - resolver->stamped_at < SYSTEM_CHECK_MS)
         return;
     resolver->stamped_at = now;
     struct dmsg_stamp stamp = read_stamp(resolver->system_file);
-    resolver->reload = !same_stamp(&stamp, &resolver->stamp);
+    resolver->reload |= !same_stamp(&stamp, &resolver->stamp);
 }

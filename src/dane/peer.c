@@ -1,155 +1,42 @@
-/* From an answer to judged keys (doc/PROTOCOL.md, "Which key speaks for a name"). */
+/* The judged keys of a name, and choosing among them (doc/PROTOCOL.md, "Which key speaks for a
+   name"). */
+#include "base/cleanup.h"
 #include "base/fail.h"
+#include "dane/judge.h"
 #include "dane/peer_internal.h"
 #include "dane/tlsa.h"
-#include "x509/certificate.h"
+#include "x509/chain.h"
 
+#include <assert.h>
+#include <openssl/evp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* What OpenSSL allocates for one certificate and its key, beyond the octets of the record. */
+/* What OpenSSL allocates for one certificate and its key, beyond the octets of the record: so much
+   for what every certificate has, and for each further octet of names and extensions, which may
+   hold thousands of names of two octets, each of them three blocks. */
 #define CERTIFICATE_WEIGHT 8192
+#define EXTENSIONS_USUAL 128
+#define EXTENSION_OCTET_WEIGHT 64
 
 struct object {
     struct dmsg_peer peer; /* first: the caller's pointer is ours */
     atomic_size_t references;
     const struct dmsg_peer *original; /* whose keys these are; NULL: our own */
     uint8_t *rdata;
+    struct dmsg_judge *judge;
+    uint64_t open; /* a bit for each key that waits for its issuers (usage 4) */
+    uint8_t id[DMSG_PEER_ID_SIZE];
 };
+static_assert(DMSG_ANSWER_RECORDS_MAX <= 64, "a bit of open for each record");
+
+DMSG_DEFINE_CLEANUP(cleanup_md_ctx, EVP_MD_CTX *, EVP_MD_CTX_free)
 
 static struct object *object_of(const struct dmsg_peer *peer)
 {
     return (struct object *)(uintptr_t)peer; /* only the count is ever changed */
-}
-
-/* ----------------------------------------------------------------------------------- one record */
-
-__attribute__((format(printf, 2, 3))) static void say(
-    struct dmsg_peer_key *key, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(key->why, sizeof key->why, format, arguments);
-    va_end(arguments);
-}
-
-static void say_date(struct dmsg_peer_key *key, const char *what, int64_t when)
-{
-    char text[32] = "a date beyond all calendars";
-    time_t seconds = (time_t)when;
-    struct tm date;
-    if (gmtime_r(&seconds, &date) != NULL)
-        (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &date);
-    say(key, "warning: the certificate %s %s; with usage 3 it counts all the same (RFC 7671 5.1)",
-        what, text);
-}
-
-/* No purpose: says whether it is the key or what its certificate allows. */
-static void say_useless(struct dmsg_peer_key *key, const EVP_PKEY *public_key)
-{
-    char description[DMSG_KEY_DESCRIPTION_SIZE];
-    dmsg_key_describe(description, public_key);
-    if (dmsg_key_purposes(public_key, NULL) == 0)
-        say(key, "its key is %s, which no algorithm here uses", description);
-    else
-        say(key, "the KeyUsage of its certificate allows neither to sign nor to be encrypted to");
-}
-
-static void judge_certificate(struct dmsg_peer_key *key, struct dmsg_span der, int64_t now)
-{
-    struct dmsg_error error;
-    struct dmsg_certificate certificate;
-    if (dmsg_certificate_parse(&certificate, der, &error) < 0) {
-        say(key, "skipped: %.180s", error.text);
-        return;
-    }
-    key->certificate = certificate.x509;
-    certificate.x509 = NULL;
-    key->not_before = certificate.not_before;
-    key->not_after = certificate.not_after;
-    if (key->usage != DMSG_DANE_EE) {
-        say(key, "usage %u (%s) is not supported by this version", key->usage,
-            dmsg_tlsa_usage_word(key->usage));
-    } else if (certificate.purposes == 0) {
-        say_useless(key, certificate.key);
-    } else {
-        key->purposes = certificate.purposes;
-        key->key = certificate.key;
-        certificate.key = NULL;
-        memcpy(key->kid, certificate.kid, sizeof key->kid);
-        if (now > key->not_after)
-            say_date(key, "expired on", key->not_after);
-        else if (now < key->not_before)
-            say_date(key, "is not valid before", key->not_before);
-    }
-    dmsg_certificate_done(&certificate);
-}
-
-static void judge_public_key(struct dmsg_peer_key *key, struct dmsg_span spki)
-{
-    struct dmsg_error error;
-    EVP_PKEY *public_key = NULL;
-    if (dmsg_public_key_parse(&public_key, spki, &error) < 0 ||
-        dmsg_key_id_of_spki(key->kid, spki, &error) < 0) {
-        say(key, "skipped: %.180s", error.text);
-        EVP_PKEY_free(public_key);
-        return;
-    }
-    key->purposes = dmsg_key_purposes(public_key, NULL);
-    if (key->purposes == 0) {
-        say_useless(key, public_key);
-        key->kid[0] = '\0';
-        EVP_PKEY_free(public_key);
-        return;
-    }
-    key->key = public_key;
-}
-
-static void judge_fields(struct dmsg_peer_key *key, const struct dmsg_tlsa *tlsa, int64_t now)
-{
-    bool full = tlsa->matching_type == DMSG_TLSA_FULL;
-    if (tlsa->usage > DMSG_PKIX_CD)
-        say(key, "usage %u is %s", tlsa->usage, dmsg_tlsa_usage_word(tlsa->usage));
-    else if (tlsa->selector > DMSG_TLSA_SPKI)
-        say(key, "selector %u is %s", tlsa->selector, dmsg_tlsa_selector_word(tlsa->selector));
-    else if (tlsa->matching_type > DMSG_TLSA_SHA512)
-        say(key, "matching type %u is %s", tlsa->matching_type,
-            dmsg_tlsa_matching_word(tlsa->matching_type));
-    else if (tlsa->selector == DMSG_TLSA_CERT && full)
-        judge_certificate(key, tlsa->data, now);
-    else if (tlsa->usage != DMSG_DANE_EE)
-        say(key, "usage %u (%s) is not supported by this version", tlsa->usage,
-            dmsg_tlsa_usage_word(tlsa->usage));
-    else if (full)
-        judge_public_key(key, tlsa->data);
-    else
-        say(key, "a digest: needs the certificate in the message");
-}
-
-static const char *status_word(enum dmsg_dns_status status)
-{
-    static const char *const words[] = {"secure", "insecure", "bogus", "not there"};
-    return words[status];
-}
-
-static void judge_record(struct dmsg_peer_key *key, enum dmsg_dns_status status, int64_t now)
-{
-    struct dmsg_error error;
-    struct dmsg_tlsa tlsa;
-    key->not_before = INT64_MIN;
-    key->not_after = INT64_MAX;
-    key->usage = key->rdata.size > 0 ? key->rdata.data[0] : UINT8_MAX;
-    key->selector = key->rdata.size > 1 ? key->rdata.data[1] : UINT8_MAX;
-    key->matching_type = key->rdata.size > 2 ? key->rdata.data[2] : UINT8_MAX;
-    if (dmsg_tlsa_parse(&tlsa, key->rdata, &error) < 0)
-        say(key, "skipped: %.180s", error.text);
-    else if (status != DMSG_DNS_SECURE)
-        say(key, "not looked at: the answer is %s", status_word(status));
-    else
-        judge_fields(key, &tlsa, now);
 }
 
 /* --------------------------------------------------------------------------------------- a peer */
@@ -164,7 +51,7 @@ static int64_t life_of(const struct dmsg_answer *answer)
     int64_t ttl = answer->ttl;
     if (answer->status == DMSG_DNS_BOGUS || answer->status == DMSG_DNS_NOT_NOW)
         return 0;
-    if (answer->status == DMSG_DNS_INSECURE || answer->count == 0)
+    if (answer->status == DMSG_DNS_INSECURE || answer->count + answer->oversized == 0)
         return ttl < DMSG_DENIAL_LIFE_MAX ? ttl : DMSG_DENIAL_LIFE_MAX;
     if (ttl < DMSG_PEER_LIFE_MIN)
         return DMSG_PEER_LIFE_MIN;
@@ -183,8 +70,11 @@ static void explain(struct dmsg_peer *peer, const struct dmsg_answer *answer)
         snprintf(peer->why, sizeof peer->why, "the zone is not signed, or below no trust anchor");
     else if (peer->nxdomain)
         snprintf(peer->why, sizeof peer->why, "there is no such name");
-    else if (peer->count == 0)
+    else if (peer->count == 0 && peer->oversized == 0)
         snprintf(peer->why, sizeof peer->why, "the name has no TLSA record");
+    else if (peer->count == 0)
+        snprintf(peer->why, sizeof peer->why, "its TLSA records have over %d octets each",
+            DMSG_TLSA_RDATA_MAX);
 }
 
 static int copy_records(
@@ -211,45 +101,198 @@ static int copy_records(
     return 0;
 }
 
-int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *context,
-    const struct dmsg_answer *answer, struct dmsg_error *error)
+static bool hash_number(EVP_MD_CTX *hash, uint64_t number)
 {
-    struct object *object = calloc(1, sizeof *object);
-    if (object == NULL)
-        return dmsg_fail_memory(error);
-    struct dmsg_peer *peer = &object->peer;
-    atomic_init(&object->references, 1);
-    if (copy_records(object, answer, error) < 0) {
-        dmsg_peer_release(peer);
-        return DMSG_E_INTERNAL;
+    return EVP_DigestUpdate(hash, &number, sizeof number) == 1;
+}
+
+/* Of all that a judgement of a message's certificates depends on but the time. */
+static int make_id(struct object *object, struct dmsg_error *error)
+{
+    const struct dmsg_peer *peer = &object->peer;
+    DMSG_CLEANUP(cleanup_md_ctx) EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    bool good = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 &&
+                hash_number(hash, (uintptr_t)object->judge) && hash_number(hash, peer->status) &&
+                hash_number(hash, peer->name.size) &&
+                EVP_DigestUpdate(hash, peer->name.text, peer->name.size) == 1;
+    for (size_t i = 0; good && i < peer->count; i++) {
+        struct dmsg_span rdata = peer->keys[i].rdata;
+        good = hash_number(hash, rdata.size) && EVP_DigestUpdate(hash, rdata.data, rdata.size) == 1;
     }
+    if (!good || EVP_DigestFinal_ex(hash, object->id, NULL) != 1)
+        return dmsg_fail_openssl(error, "a digest of a name's records");
+    return 0;
+}
+
+static struct dmsg_judging judging_of(const struct object *object)
+{
+    return (struct dmsg_judging){.judge = object->judge,
+        .name = &object->peer.name,
+        .status = object->peer.status,
+        .now = object->peer.fetched_at};
+}
+
+int64_t dmsg_judged_ends(const struct dmsg_peer *peer)
+{
+    int64_t ends = INT64_MAX;
+    for (size_t i = 0; i < peer->count; i++) {
+        const struct dmsg_peer_key *key = &peer->keys[i];
+        bool by_chain = key->usage == DMSG_PKIX_EE || key->usage == DMSG_PKIX_CD;
+        if (by_chain && key->purposes != 0 && key->not_after < ends)
+            ends = key->not_after;
+    }
+    return ends;
+}
+
+/* A key that counts by a chain counts no longer than its certificates; then DNS is asked again. */
+static void end_with_chains(struct dmsg_peer *peer)
+{
+    int64_t ends = dmsg_judged_ends(peer);
+    if (ends < peer->expires_at)
+        peer->expires_at = ends;
+}
+
+static int judge_records(struct object *object, struct dmsg_error *error)
+{
+    struct dmsg_judging judging = judging_of(object);
+    for (size_t i = 0; i < object->peer.count; i++) {
+        int open = dmsg_judge_record(&object->peer.keys[i], &judging, error);
+        if (open < 0)
+            return open;
+        object->open |= (uint64_t)open << i;
+    }
+    end_with_chains(&object->peer);
+    return object->peer.exists ? make_id(object, error) : 0;
+}
+
+static void copy_facts(
+    struct dmsg_peer *peer, const struct dmsg_answer *answer, const struct dmsg_context *context)
+{
     peer->name = answer->name;
     peer->canonical = answer->canonical;
     peer->status = answer->status;
-    peer->exists = answer->status == DMSG_DNS_SECURE && answer->count > 0;
+    peer->exists = answer->status == DMSG_DNS_SECURE && answer->count + answer->oversized > 0;
     peer->nxdomain = answer->nxdomain;
     peer->ttl = answer->ttl;
+    peer->oversized = answer->oversized;
+    peer->signed_until = answer->signed_until;
+    memcpy(peer->via, answer->via, sizeof peer->via);
     peer->fetched_at = dmsg_context_now(context);
     peer->expires_at = peer->fetched_at + life_of(answer);
     if (peer->expires_at > peer->fetched_at)
         peer->expires_at += RESOLVER_LAG;
     explain(peer, answer);
-    for (size_t i = 0; i < peer->count; i++)
-        judge_record(&peer->keys[i], peer->status, peer->fetched_at);
-    *out = peer;
+}
+
+int dmsg_peer_judge(const struct dmsg_peer **out, const struct dmsg_context *context,
+    struct dmsg_judge *judge, const struct dmsg_answer *answer, struct dmsg_error *error)
+{
+    struct object *object = calloc(1, sizeof *object);
+    if (object == NULL)
+        return dmsg_fail_memory(error);
+    atomic_init(&object->references, 1);
+    object->judge = dmsg_judge_retain(judge);
+    int result = copy_records(object, answer, error);
+    copy_facts(&object->peer, answer, context);
+    if (result == 0)
+        result = judge_records(object, error);
+    if (result < 0) {
+        dmsg_peer_release(&object->peer);
+        return result;
+    }
+    *out = &object->peer;
     return 0;
 }
 
-const struct dmsg_peer *dmsg_judged_cached(const struct dmsg_peer *peer)
+/* -------------------------------------------------------------------------- keys that are open */
+
+size_t dmsg_peer_open_key(const struct dmsg_peer *peer, size_t from)
+{
+    uint64_t open = object_of(peer)->open;
+    while (from < peer->count && (open >> from & 1) == 0)
+        from++;
+    return from;
+}
+
+static void end_after(struct dmsg_peer *peer, int64_t life)
+{
+    if (peer->expires_at > peer->fetched_at + life)
+        peer->expires_at = peer->fetched_at + life;
+}
+
+void dmsg_peer_settle(
+    const struct dmsg_peer *peer, size_t index, const STACK_OF(X509) * issuers, const char *why)
+{
+    struct object *object = object_of(peer);
+    struct dmsg_peer_key *key = &object->peer.keys[index];
+    struct dmsg_judging judging = judging_of(object);
+    DMSG_CLEANUP(dmsg_chain_free) STACK_OF(X509) *verified = NULL;
+    struct dmsg_error error;
+    object->open &= ~(UINT64_C(1) << index);
+    if (issuers == NULL) {
+        dmsg_judge_say(key, "not by usage 4 (PKIX-CD): %.150s", why);
+    } else if (dmsg_judge_by_authority(&judging, key->certificate, issuers, &verified, &error) <
+                   0 ||
+               dmsg_judge_accept(key, verified, &error) < 0) {
+        dmsg_judge_say(key, "not by usage 4 (PKIX-CD): %.150s", error.text);
+    } else {
+        end_with_chains(&object->peer);
+    }
+    end_after(&object->peer, key->purposes != 0 ? DMSG_SETTLED_LIFE_MAX : DMSG_UNSETTLED_LIFE_MAX);
+}
+
+const uint8_t *dmsg_peer_id(const struct dmsg_peer *peer)
+{
+    const struct object *object = object_of(peer);
+    return object->original != NULL ? dmsg_peer_id(object->original) : object->id;
+}
+
+struct dmsg_judge *dmsg_peer_judge_of(const struct dmsg_peer *peer)
+{
+    const struct object *object = object_of(peer);
+    return object->original != NULL ? dmsg_peer_judge_of(object->original) : object->judge;
+}
+
+/* ---------------------------------------------------------------------------------- references */
+
+const struct dmsg_peer *dmsg_judged_copy(
+    const struct dmsg_peer *peer, int64_t fetched_at, int64_t expires_at, bool stale)
 {
     struct object *object = calloc(1, sizeof *object);
     if (object == NULL)
         return NULL;
     object->peer = *peer;
     object->peer.from_cache = true;
+    object->peer.stale = stale;
+    object->peer.fetched_at = fetched_at;
+    object->peer.expires_at = expires_at;
     object->original = dmsg_peer_retain(peer);
     atomic_init(&object->references, 1);
     return &object->peer;
+}
+
+int64_t dmsg_judged_lingers_until(const struct dmsg_peer *peer)
+{
+    /* libunbound keeps nothing for longer than a day (cache-max-ttl). */
+    int64_t ttl = peer->ttl < DMSG_PEER_LIFE_MAX ? peer->ttl : DMSG_PEER_LIFE_MAX;
+    return peer->fetched_at + ttl + RESOLVER_LAG;
+}
+
+static size_t name_size(const X509_NAME *name)
+{
+    size_t size = 0;
+    const unsigned char *der;
+    return X509_NAME_get0_der(name, &der, &size) == 1 ? size : 0;
+}
+
+static size_t certificate_weight(const X509 *certificate)
+{
+    size_t octets = name_size(X509_get_subject_name(certificate)) +
+                    name_size(X509_get_issuer_name(certificate));
+    for (int i = 0; i < X509_get_ext_count(certificate); i++)
+        octets += (size_t)ASN1_STRING_length(X509_EXTENSION_get_data(X509_get_ext(certificate, i)));
+    size_t more = octets > EXTENSIONS_USUAL ? octets - EXTENSIONS_USUAL : 0;
+    return CERTIFICATE_WEIGHT + more * EXTENSION_OCTET_WEIGHT;
 }
 
 size_t dmsg_judged_weight(const struct dmsg_peer *peer)
@@ -257,8 +300,11 @@ size_t dmsg_judged_weight(const struct dmsg_peer *peer)
     size_t weight = 2 * sizeof(struct object);
     for (size_t i = 0; i < peer->count; i++) {
         const struct dmsg_peer_key *key = &peer->keys[i];
-        bool parsed = key->certificate != NULL || key->key != NULL;
-        weight += sizeof *key + 2 * key->rdata.size + (parsed ? CERTIFICATE_WEIGHT : 0);
+        weight += sizeof *key + 2 * key->rdata.size;
+        if (key->certificate != NULL)
+            weight += certificate_weight(key->certificate);
+        else if (key->key != NULL)
+            weight += CERTIFICATE_WEIGHT;
     }
     return weight;
 }
@@ -285,6 +331,7 @@ void dmsg_peer_release(const struct dmsg_peer *peer)
         }
         free(peer->keys);
         free(object->rdata);
+        dmsg_judge_free(&object->judge);
     }
     free(object);
 }
@@ -313,6 +360,10 @@ static int fail_none(const struct dmsg_peer *peer, const char *purpose, struct d
     case DMSG_DNS_SECURE:
         break;
     }
+    if (peer->count == 0 && peer->oversized > 0)
+        return dmsg_fail(error, DMSG_E_CERTIFICATE,
+            "%s has no key %s: its %zu TLSA record%s over the limit of %d octets", name, purpose,
+            peer->oversized, peer->oversized == 1 ? " is" : "s are", DMSG_TLSA_RDATA_MAX);
     if (peer->count == 0)
         return dmsg_fail(error, DMSG_E_NO_IDENTITY,
             "looking up the keys of %s: DNS proves that %.200s; is the name right, and its TLSA "

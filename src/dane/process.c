@@ -2,11 +2,11 @@
 
 #include "base/cleanup.h"
 #include "base/fail.h"
+#include "base/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,7 +25,8 @@ extern char **environ;
 /* The other variables may be secret, and what resolves strangers' names shall know no secret. */
 static void keep_environment(char *kept[static ENVIRONMENT_MAX])
 {
-    static const char *const prefixes[] = {"LD_", "ASAN_", "UBSAN_", "LSAN_", "FAKETIME"};
+    static const char *const prefixes[] = {
+        "LD_", "ASAN_", "UBSAN_", "LSAN_", "FAKETIME", "SSL_CERT_"};
     size_t count = 0;
     for (char **variable = environ; variable != NULL && *variable != NULL; variable++) {
         for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
@@ -37,15 +38,20 @@ static void keep_environment(char *kept[static ENVIRONMENT_MAX])
     kept[count] = NULL;
 }
 
-static int make_arguments(
-    const char *out[static ARGUMENTS_MAX], const char *const *arguments, struct dmsg_error *error)
+static const char *name_of(const struct dmsg_process *process)
+{
+    return process->called != NULL ? process->called : "danemsg-resolver";
+}
+
+static int make_arguments(const char *out[static ARGUMENTS_MAX], const char *called,
+    const char *const *arguments, struct dmsg_error *error)
 {
     size_t count = 0;
-    out[count++] = "danemsg-resolver";
+    out[count++] = called;
     for (; arguments != NULL && *arguments != NULL; arguments++) {
         if (count == ARGUMENTS_MAX - 1)
-            return dmsg_fail(error, DMSG_E_USAGE, "more than %d arguments for the resolver process",
-                ARGUMENTS_MAX - 2);
+            return dmsg_fail(
+                error, DMSG_E_USAGE, "more than %d arguments for %s", ARGUMENTS_MAX - 2, called);
         out[count++] = *arguments;
     }
     out[count] = NULL;
@@ -57,7 +63,7 @@ static int make_sockets(int *ours, int *theirs, struct dmsg_error *error)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a socket for the resolver process");
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a socket for the process");
     *ours = pair[0];
     *theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, DMSG_PROCESS_FD + 1);
     int saved = errno;
@@ -66,17 +72,22 @@ static int make_sockets(int *ours, int *theirs, struct dmsg_error *error)
         close(*ours);
         *ours = -1;
         errno = saved;
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a socket for the resolver process");
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a socket for the process");
     }
     return 0;
 }
 
 /* posix_spawn's functions return the error number. */
-static int set_actions(posix_spawn_file_actions_t *actions, int socket)
+static int set_actions(
+    posix_spawn_file_actions_t *actions, const struct dmsg_process *process, int socket)
 {
     int failed = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (failed == 0)
         failed = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (failed == 0)
+        failed = process->folder != NULL
+                     ? posix_spawn_file_actions_addchdir_np(actions, process->folder)
+                     : 0;
     if (failed == 0)
         failed = posix_spawn_file_actions_adddup2(actions, socket, DMSG_PROCESS_FD);
     if (failed == 0)
@@ -84,21 +95,8 @@ static int set_actions(posix_spawn_file_actions_t *actions, int socket)
     return failed;
 }
 
-static int set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int failed = posix_spawnattr_setsigmask(attributes, &none);
-    if (failed == 0)
-        failed = posix_spawnattr_setsigdefault(attributes, &all);
-    if (failed == 0)
-        failed =
-            posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    return failed;
-}
-
-static int spawn(pid_t *pid, const char *program, const char *const *arguments, int socket)
+static int spawn(pid_t *pid, const struct dmsg_process *process, const char *program,
+    const char *const *arguments, int socket)
 {
     char *environment[ENVIRONMENT_MAX];
     posix_spawn_file_actions_t actions;
@@ -109,9 +107,9 @@ static int spawn(pid_t *pid, const char *program, const char *const *arguments, 
         return failed;
     failed = posix_spawnattr_init(&attributes);
     if (failed == 0) {
-        failed = set_actions(&actions, socket);
+        failed = set_actions(&actions, process, socket);
         if (failed == 0)
-            failed = set_attributes(&attributes);
+            failed = dmsg_spawn_attributes(&attributes, false);
         if (failed == 0) {
             /* POSIX declares argv without const and promises not to write to it. */
             union {
@@ -142,7 +140,7 @@ int dmsg_process_start(struct dmsg_process *process, const char *program,
     const char *argv[ARGUMENTS_MAX];
     DMSG_CLEANUP(dmsg_cleanup_fd) int ours = -1;
     DMSG_CLEANUP(dmsg_cleanup_fd) int theirs = -1;
-    int result = make_arguments(argv, arguments, error);
+    int result = make_arguments(argv, name_of(process), arguments, error);
     if (result == 0)
         result = make_sockets(&ours, &theirs, error);
     if (result < 0)
@@ -150,11 +148,12 @@ int dmsg_process_start(struct dmsg_process *process, const char *program,
     pid_t pid = 0;
     errno = check_program(program);
     if (errno == 0)
-        errno = spawn(&pid, program, argv, theirs);
+        errno = spawn(&pid, process, program, argv, theirs);
     if (errno == ENOMEM || errno == EAGAIN)
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "starting the resolver process");
+        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "starting %s", name_of(process));
     if (errno != 0)
-        return dmsg_fail_errno(error, DMSG_E_LOCAL, "executing the resolver process %s", program);
+        return dmsg_fail_errno(
+            error, DMSG_E_LOCAL, "executing %s as %s", program, name_of(process));
     process->pid = pid;
     dmsg_channel_init(&process->channel, ours, OUT_MAX);
     ours = -1;

@@ -10,15 +10,18 @@
 #define DMSG_PROCESS_FD 3
 
 struct dmsg_process {
-    pid_t pid; /* 0: none */
+    const char *called; /* argv[0], and its name in errors; NULL: "danemsg-resolver" */
+    const char *folder; /* it starts in; NULL: where we are */
+    pid_t pid;          /* 0: none */
     struct dmsg_channel channel;
 };
 
 /*
- * Executes program with argv[0] "danemsg-resolver" and the arguments (NULL-terminated, or NULL).
- * It inherits stderr and the socket, no other descriptor, no blocked or ignored signal, and of the
- * environment only what the dynamic linker and the sanitizers read: nothing secret.
- * DMSG_E_LOCAL: it cannot be executed. DMSG_E_INTERNAL: no memory, descriptors or processes left.
+ * Executes program, of whose struct called and folder are set, with the arguments (NULL-terminated,
+ * or NULL). It inherits stderr and the socket, no other descriptor, no blocked or ignored signal,
+ * and of the environment only what the dynamic linker and the sanitizers read, and where the
+ * system's CAs are: nothing secret. DMSG_E_LOCAL: it cannot be executed. DMSG_E_INTERNAL: no
+ * memory, descriptors or processes left.
  */
 int dmsg_process_start(struct dmsg_process *process, const char *program,
     const char *const *arguments, struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -4,15 +4,12 @@
  */
 #include "base/cleanup.h"
 #include "base/fail.h"
-#include "dane/monotonic.h"
-#include "dane/paths.h"
+#include "base/monotonic.h"
 #include "dane/resolver_internal.h"
 #include "dane/setup.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
 
 /* The longest time between two steps. */
 #define IDLE_MS 60000
@@ -196,10 +193,7 @@ static int64_t next_step(const struct dmsg_resolver *resolver)
 static int arm(struct dmsg_resolver *resolver)
 {
     int64_t wait = next_step(resolver);
-    int64_t not_zero = wait > 0 ? wait : 1; /* zero would disarm it */
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(not_zero / 1000),
-                                  .tv_nsec = (long)(not_zero % 1000) * 1000000}};
-    (void)timerfd_settime(resolver->timer, 0, &when, NULL);
+    dmsg_bell_set(&resolver->bell, wait);
     return (int)wait;
 }
 
@@ -227,7 +221,7 @@ int dmsg_resolver_step(struct dmsg_resolver *resolver, struct dmsg_error *error)
 
 int dmsg_resolver_fd(const struct dmsg_resolver *resolver)
 {
-    return resolver->epoll;
+    return resolver->bell.fd;
 }
 
 int dmsg_resolver_ask(struct dmsg_resolver *resolver, const struct dmsg_name *name,
@@ -260,34 +254,13 @@ int dmsg_resolver_ask(struct dmsg_resolver *resolver, const struct dmsg_name *na
 
 /* --------------------------------------------------------------------------------- new and free */
 
-static int copy_program(struct dmsg_resolver *resolver, const struct dmsg_resolver_config *config,
-    struct dmsg_error *error)
+/* It is asked for everything, then; libunbound would prefer the system's resolvers to it. */
+static bool has_root_stub(const struct dmsg_resolver_config *config)
 {
-    resolver->program =
-        strdup(config->program != NULL ? config->program : DMSG_LIBEXEC "/danemsg-resolver");
-    if (resolver->program == NULL)
-        return dmsg_fail_memory(error);
-    const char *const *from = config->program_arguments;
-    for (size_t i = 0; from != NULL && from[i] != NULL; i++) {
-        if (i == DMSG_PROGRAM_ARGUMENTS_MAX)
-            return dmsg_fail(error, DMSG_E_USAGE, "more than %d arguments for the resolver process",
-                DMSG_PROGRAM_ARGUMENTS_MAX);
-        resolver->arguments[i] = strdup(from[i]);
-        if (resolver->arguments[i] == NULL)
-            return dmsg_fail_memory(error);
-    }
-    return 0;
-}
-
-static int make_descriptors(struct dmsg_resolver *resolver, struct dmsg_error *error)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    resolver->epoll = epoll_create1(EPOLL_CLOEXEC);
-    resolver->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (resolver->epoll < 0 || resolver->timer < 0 ||
-        epoll_ctl(resolver->epoll, EPOLL_CTL_ADD, resolver->timer, &event) < 0)
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "descriptors for the resolver");
-    return 0;
+    bool found = false;
+    for (size_t i = 0; i < config->stub_count; i++)
+        found |= strncmp(config->stubs[i], ".=", 2) == 0;
+    return found;
 }
 
 int dmsg_resolver_new(
@@ -296,18 +269,26 @@ int dmsg_resolver_new(
     DMSG_CLEANUP(dmsg_resolver_free) struct dmsg_resolver *resolver = calloc(1, sizeof *resolver);
     if (resolver == NULL)
         return dmsg_fail_memory(error);
-    resolver->epoll = resolver->timer = -1;
+    resolver->bell = DMSG_BELL_NONE;
     resolver->timing = default_timing;
     resolver->system_file = DMSG_RESOLV_CONF;
-    resolver->use_system = config->server_count == 0;
+    resolver->use_system = config->server_count == 0 && !has_root_stub(config);
+    resolver->root = config->trust_anchor == NULL;
+    resolver->trust.lock = -1;
     resolver->setup.limit = SETUP_MAX;
     resolver->next_id = 1;
     snprintf(resolver->why, sizeof resolver->why, "the resolver process has not started");
-    int result = copy_program(resolver, config, error);
+    int result = dmsg_program_copy(
+        &resolver->program, config->program, config->program_arguments, NULL, error);
     if (result == 0)
         result = dmsg_setup_make(&resolver->setup, config, error);
+    if (result == 0 && config->for_strangers)
+        dmsg_setup_put(&resolver->setup, DMSG_SETUP_FOR_STRANGERS, "yes");
+    if (result == 0 && resolver->root)
+        result =
+            dmsg_trust_open(&resolver->trust, config->trust_folder, config->trust_read_only, error);
     if (result == 0)
-        result = make_descriptors(resolver, error);
+        result = dmsg_bell_open(&resolver->bell, error);
     if (result == 0)
         result = dmsg_life_start(resolver, error);
     if (result < 0)
@@ -324,14 +305,10 @@ void dmsg_resolver_free(struct dmsg_resolver **resolver)
     if (self == NULL)
         return;
     dmsg_process_stop(&self->process, NULL, 0);
-    if (self->epoll >= 0)
-        close(self->epoll);
-    if (self->timer >= 0)
-        close(self->timer);
+    dmsg_bell_done(&self->bell);
     dmsg_buffer_done(&self->setup);
-    free(self->program);
-    for (size_t i = 0; i < DMSG_PROGRAM_ARGUMENTS_MAX; i++)
-        free(self->arguments[i]);
+    dmsg_trust_close(&self->trust);
+    dmsg_program_done(&self->program);
     free(self);
     *resolver = NULL;
 }
@@ -339,6 +316,11 @@ void dmsg_resolver_free(struct dmsg_resolver **resolver)
 void dmsg_timing_set(struct dmsg_resolver *resolver, const struct dmsg_timing *timing)
 {
     resolver->timing = *timing;
+}
+
+const char *dmsg_resolver_note(const struct dmsg_resolver *resolver)
+{
+    return resolver->trust.note;
 }
 
 pid_t dmsg_process_of(const struct dmsg_resolver *resolver)

@@ -2,14 +2,15 @@
 #ifndef DANEMSG_DANE_RESOLVER_INTERNAL_H
 #define DANEMSG_DANE_RESOLVER_INTERNAL_H
 
+#include "dane/bell.h"
 #include "dane/process.h"
+#include "dane/program.h"
+#include "dane/trust.h"
 
 #include <sys/stat.h>
 
 /* Questions under way at once. */
 #define DMSG_QUESTIONS_MAX 256
-
-#define DMSG_PROGRAM_ARGUMENTS_MAX 8
 
 /* Milliseconds. */
 struct dmsg_timing {
@@ -39,10 +40,11 @@ struct dmsg_stamp {
 };
 
 struct dmsg_resolver {
-    char *program;
-    char *arguments[DMSG_PROGRAM_ARGUMENTS_MAX + 1];
+    struct dmsg_program program;
     struct dmsg_buffer setup;
     bool use_system; /* no server was configured */
+    bool root;       /* no trust anchor was: the root's */
+    struct dmsg_trust trust;
     const char *system_file;
     struct dmsg_stamp stamp;
     int64_t stamped_at;
@@ -58,7 +60,7 @@ struct dmsg_resolver {
     uint32_t ping_id;           /* open ping, 0: none */
     int64_t heard_at, pinged_at;
 
-    int epoll, timer;
+    struct dmsg_bell bell;
     bool stepping;
     struct dmsg_question questions[DMSG_QUESTIONS_MAX];
 };
@@ -93,6 +95,9 @@ void dmsg_question_not_now(struct dmsg_question *question, const char *why);
 /* ------------------------------------------------------------------------------------ for tests */
 
 void dmsg_timing_set(struct dmsg_resolver *resolver, const struct dmsg_timing *timing);
+
+/* What a person should know of the root's trust anchors, or "". */
+const char *dmsg_resolver_note(const struct dmsg_resolver *resolver);
 
 /* The process that answers now, 0 while there is none. */
 pid_t dmsg_process_of(const struct dmsg_resolver *resolver);

@@ -4,10 +4,12 @@
  * what it tells is judged by the parent.
  */
 #include "base/fail.h"
+#include "base/monotonic.h"
 #include "dane/confine.h"
-#include "dane/monotonic.h"
+#include "dane/fetch.h"
 #include "dane/process.h"
 #include "dane/resolver_unbound.h"
+#include "dane/setup_read.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -28,6 +30,18 @@
 
 /* The system's resolvers get this long to show that they hand DNSSEC through. */
 #define PROBE_MS 3000
+
+/* 30,000 names took 8 MiB, and libraries, stacks and one arena take 30; a hostile zone gets no more
+   than this out of the machine. Sockets: 128 questions to servers, and what the loop needs. A file
+   of anchors has 2 KiB. */
+#define MEMORY_MAX (256u * 1024 * 1024)
+#define DESCRIPTORS_MAX 512
+#define FILE_MAX (64 * 1024)
+
+/* The root's keys are looked at this often, so that a rollover is noticed (RFC 5011 section 2.3:
+   half of their TTL of two days, of which libunbound keeps one). Without it an idle process would
+   not. */
+#define REFRESH_MS (12 * 3600 * 1000)
 
 /* Answers that may wait until the parent reads them: all questions at 64 KiB. */
 #define OUT_MAX (32 * 1024 * 1024)
@@ -62,8 +76,10 @@ struct process {
     struct dmsg_buffer setup;
     enum probe_state probe;
     int64_t probe_deadline;
-    int64_t left_at;  /* when the system's resolvers were left; 0: they were not */
-    uint32_t ping_id; /* of the ping that is under way, 0: none */
+    bool keeps;         /* the anchors, in a file */
+    int64_t refresh_at; /* when the root's keys are looked at for that */
+    int64_t left_at;    /* when the system's resolvers were left; 0: they were not */
+    uint32_t ping_id;   /* of the ping that is under way, 0: none */
     struct slot slots[SLOTS_MAX];
 };
 
@@ -245,6 +261,20 @@ static void change_resolvers(struct process *self, bool use_system)
         ping(self);
 }
 
+static const struct dmsg_confinement profile = {
+    .memory = MEMORY_MAX, .descriptors = DESCRIPTORS_MAX, .file_size = FILE_MAX};
+
+/* Before libunbound starts its thread, which it does with the first question. */
+static void confine(struct process *self)
+{
+    struct dmsg_confinement whole = profile;
+    dmsg_setup_ports(&whole, dmsg_buffer_span(&self->setup));
+    self->keeps = dmsg_setup_keeps(dmsg_buffer_span(&self->setup));
+    if (self->keeps)
+        whole.write_folder = ".";
+    (void)dmsg_confine_finish(&whole);
+}
+
 static void hear_setup(struct process *self, const struct dmsg_frame *frame)
 {
     if (self->unbound != NULL || frame->id != 0)
@@ -253,6 +283,22 @@ static void hear_setup(struct process *self, const struct dmsg_frame *frame)
     if (self->setup.failed)
         give_up(self, "has no memory for its setup");
     set_up(self, true);
+    confine(self);
+}
+
+static void on_refresh(void *user, const struct dmsg_answer *answer)
+{
+    (void)user;
+    (void)answer; /* libunbound has written down what there was to learn */
+}
+
+static void refresh_if_due(struct process *self)
+{
+    struct dmsg_error error;
+    if (!self->keeps || dmsg_now_ms() < self->refresh_at)
+        return;
+    self->refresh_at = dmsg_now_ms() + REFRESH_MS;
+    must(self, dmsg_unbound_probe(self->unbound, on_refresh, self, &error), &error);
 }
 
 /* ------------------------------------------------------------------------------------ listening */
@@ -304,6 +350,8 @@ static int timeout_of(const struct process *self)
     }
     if (self->probe == PROBE_ASKED && self->probe_deadline < at)
         at = self->probe_deadline;
+    if (self->keeps && self->refresh_at < at)
+        at = self->refresh_at;
     if (at == INT64_MAX)
         return -1;
     return at > now ? (int)(at - now) : 0;
@@ -327,6 +375,7 @@ static void turn(struct process *self)
         hear(self);
     if (self->unbound != NULL)
         release_held(self);
+    refresh_if_due(self);
     expire(self);
     must(self, dmsg_channel_flush(&self->channel, &error), &error);
 }
@@ -335,15 +384,16 @@ int dmsg_resolver_main(int argc, char **argv)
 {
     int type = 0;
     socklen_t size = sizeof type;
-    (void)argc;
     if (getsockopt(DMSG_PROCESS_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM) {
         fprintf(stderr, "%s: started by danemsg, and of no use by itself\n", argv[0]);
         return 1;
     }
+    if (argc > 1 && strcmp(argv[argc - 1], DMSG_FETCH_ARGUMENT) == 0)
+        return dmsg_fetch_main();
     struct process *self = calloc(1, sizeof *self);
     if (self == NULL)
         return 1;
-    dmsg_confine();
+    dmsg_confine_start(&profile);
     dmsg_channel_init(&self->channel, DMSG_PROCESS_FD, OUT_MAX);
     for (;;)
         turn(self);

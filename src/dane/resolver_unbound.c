@@ -3,9 +3,12 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "dane/setup.h"
+#include "dane/setup_read.h"
+#include "dane/signatures.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unbound.h>
 
 enum { TYPE_DNSKEY = 48, TYPE_TLSA = 52, CLASS_IN = 1 };
@@ -16,11 +19,14 @@ enum { RCODE_NOERROR = 0, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3 };
 
 struct dmsg_unbound {
     struct ub_ctx *context;
+    struct dmsg_span setup; /* borrowed */
+    bool use_system;
     bool system, root_anchor;
 };
 
 /* One question: freed by its callback, or left to the process's end with the context. */
 struct query {
+    const struct dmsg_unbound *unbound;
     struct dmsg_name name;
     dmsg_unbound_done *done;
     void *user;
@@ -65,6 +71,20 @@ static const struct {
     {"infra-cache-numhosts:", "1000"},
     {"outgoing-range:", "128"},
 
+    /* What a hostile zone may make of one question: a chain of that many aliases, that many packets
+       for each of its parts, no addresses looked up before they are needed, a bogus answer tried at
+       that many other servers. More hashing than this makes an NSEC3 denial insecure (RFC 9276
+       section 3.2). No ratelimit: questions are counted before they come here. */
+    {"max-query-restarts:", "8"},
+    {"max-sent-count:", "24"},
+    {"target-fetch-policy:", "0 0 0 0 0"},
+    {"val-max-restart:", "3"},
+    {"val-nsec3-keysize-iterations:", "1024 50 2048 50 4096 50"},
+    /* Somebody guesses ids: forget what may have come from him. */
+    {"unwanted-reply-threshold:", "10000"},
+    /* Servers that hold a connection open do not hold all of them. */
+    {"outgoing-num-tcp:", "32"},
+
     /* Tells strangers nothing that the question itself does not. */
     {"trust-anchor-signaling:", "no"},
     {"qname-minimisation:", "yes"},
@@ -101,6 +121,8 @@ static int add_stub(struct ub_ctx *context, char *text, struct dmsg_error *error
         return dmsg_fail(error, DMSG_E_FORMAT, "a stub that is none");
     snprintf(local, sizeof local, "%s transparent", zone);
     int code = ub_ctx_set_option(context, "local-zone:", local);
+    if (code == 0) /* it may delegate to where shut_in forbids */
+        code = ub_ctx_set_option(context, "private-domain:", zone);
     if (code == 0)
         code = ub_ctx_set_stub(context, zone, equals + 1, 0);
     return code == 0 ? 0 : fail_unbound(error, "a stub", code);
@@ -112,6 +134,22 @@ static int add_server(struct ub_ctx *context, const char *address, struct dmsg_e
         return dmsg_fail(error, DMSG_E_FORMAT, "a server that has no address");
     int code = ub_ctx_set_fwd(context, address);
     return code == 0 ? 0 : fail_unbound(error, "a server", code);
+}
+
+/* A stranger's zone has no business in the networks that only this host reaches (RFC 1918, RFC
+   6598, RFC 4193, the loopback and link-local ones): its name servers' addresses there are not
+   used. */
+static int shut_in(struct ub_ctx *context, struct dmsg_error *error)
+{
+    static const char *const networks[] = {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10",
+        "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128",
+        "::ffff:0:0/96", "fc00::/7", "fe80::/10"};
+    for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
+        int code = ub_ctx_set_option(context, "private-address:", networks[i]);
+        if (code != 0)
+            return fail_unbound(error, "private-address:", code);
+    }
+    return 0;
 }
 
 static int add_item(struct dmsg_unbound *unbound, struct dmsg_setup_item *item, bool use_system,
@@ -132,6 +170,12 @@ static int add_item(struct dmsg_unbound *unbound, struct dmsg_setup_item *item, 
         unbound->root_anchor |= item->text[0] == '.';
         code = ub_ctx_add_ta(unbound->context, item->text);
         return code == 0 ? 0 : fail_unbound(error, "a trust anchor", code);
+    case DMSG_SETUP_KEEP:
+        unbound->root_anchor = true;
+        code = ub_ctx_add_ta_autr(unbound->context, item->text);
+        return code == 0 ? 0 : fail_unbound(error, "a kept trust anchor", code);
+    case DMSG_SETUP_FOR_STRANGERS:
+        return shut_in(unbound->context, error);
     }
     return dmsg_fail(error, DMSG_E_FORMAT, "a setup item of no kind");
 }
@@ -159,6 +203,8 @@ int dmsg_unbound_new(
     DMSG_CLEANUP(dmsg_unbound_free) struct dmsg_unbound *unbound = calloc(1, sizeof *unbound);
     if (unbound == NULL)
         return dmsg_fail_memory(error);
+    unbound->setup = setup;
+    unbound->use_system = use_system;
     unbound->context = ub_ctx_create();
     if (unbound->context == NULL)
         return dmsg_fail(error, DMSG_E_INTERNAL, "libunbound: no memory for a context");
@@ -225,8 +271,8 @@ static int compare_spans(const void *left, const void *right)
     return (a->size > b->size) - (a->size < b->size);
 }
 
-/* The first DMSG_ANSWER_RECORDS_MAX by their rdata; oversized ones and repetitions are left out.
-   The answers of a zone come in any order, and everybody shall see the same ones. */
+/* The first DMSG_ANSWER_RECORDS_MAX by their rdata; oversized ones are counted, repetitions left
+   out. The answers of a zone come in any order, and everybody shall see the same ones. */
 static void take_records(struct dmsg_answer *answer, const struct ub_result *result)
 {
     size_t count = 0, all = 0;
@@ -241,6 +287,8 @@ static void take_records(struct dmsg_answer *answer, const struct ub_result *res
         if (result->len[i] > 0 && result->len[i] <= DMSG_TLSA_RDATA_MAX)
             records[count++] =
                 (struct dmsg_span){(const uint8_t *)result->data[i], (size_t)result->len[i]};
+        else if (result->len[i] > 0 && answer->oversized < UINT8_MAX)
+            answer->oversized++;
     }
     qsort(records, count, sizeof *records, compare_spans);
     for (size_t i = 0; i < count && answer->count < DMSG_ANSWER_RECORDS_MAX; i++) {
@@ -282,6 +330,10 @@ static void make_answer(struct dmsg_answer *answer, int error, const struct ub_r
         (void)!dmsg_name_parse(&answer->canonical, dmsg_span_text(result->canonname), NULL);
     if (!answer->nxdomain && result->havedata && result->data != NULL)
         take_records(answer, result);
+    struct dmsg_span packet = {
+        result->answer_packet, result->answer_len > 0 ? (size_t)result->answer_len : 0};
+    if (answer->status == DMSG_DNS_SECURE && packet.data != NULL)
+        answer->signed_until = dmsg_signatures_until(packet, time(NULL));
 }
 
 static void on_result(void *user, int error, struct ub_result *result)
@@ -289,6 +341,7 @@ static void on_result(void *user, int error, struct ub_result *result)
     struct query *query = user;
     struct dmsg_answer answer = {.name = query->name, .canonical = query->name};
     make_answer(&answer, error, result);
+    dmsg_setup_via(answer.via, query->unbound->setup, query->unbound->use_system, &query->name);
     query->done(query->user, &answer);
     ub_resolve_free(result);
     free(query);
@@ -302,6 +355,7 @@ static int ask(struct dmsg_unbound *unbound, const char *text, int type,
         return dmsg_fail_memory(error);
     if (name != NULL)
         query->name = *name;
+    query->unbound = unbound;
     query->done = done;
     query->user = user;
     int code = ub_resolve_async(unbound->context, text, type, CLASS_IN, query, on_result, NULL);

@@ -10,7 +10,7 @@ struct dmsg_unbound;
 /* Called by dmsg_unbound_process; the answer is borrowed for the call. */
 typedef void dmsg_unbound_done(void *user, const struct dmsg_answer *answer);
 
-/* setup: items of frame.h. Without use_system the items of that kind are left out.
+/* setup: items of frame.h, borrowed. Without use_system the items of that kind are left out.
    DMSG_E_FORMAT: no such items. DMSG_E_INTERNAL: libunbound does not take them. */
 int dmsg_unbound_new(struct dmsg_unbound **out, struct dmsg_span setup, bool use_system,
     struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -127,7 +127,9 @@ int dmsg_setup_make(
     for (size_t i = 0; i < config->stub_count && result == 0; i++)
         result = put_stub(body, config->stubs[i], error);
     if (result == 0)
-        result = dmsg_setup_put_anchors(body, config->trust_anchor, error);
+        result = config->trust_anchor != NULL
+                     ? dmsg_setup_put_anchors(body, config->trust_anchor, error)
+                     : 0;
     size_t items = config->server_count + config->stub_count;
     if (result == 0 && (body->failed || items > SERVERS_MAX))
         result = dmsg_fail(error, DMSG_E_USAGE,

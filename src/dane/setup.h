@@ -8,8 +8,9 @@
 /* Where the system's resolvers are written down (resolv.conf(5)). */
 #define DMSG_RESOLV_CONF "/etc/resolv.conf"
 
-/* Appends the configured servers, stubs and trust anchors. DMSG_E_USAGE: an address, port or zone
-   that is none. DMSG_E_LOCAL: the trust anchor file cannot be read or is malformed. */
+/* Appends the configured servers, stubs and trust anchors, but not the root's. DMSG_E_USAGE: an
+   address, port or zone that is none. DMSG_E_LOCAL: the trust anchor file cannot be read or is
+   malformed. */
 int dmsg_setup_make(struct dmsg_buffer *body, const struct dmsg_resolver_config *config,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 

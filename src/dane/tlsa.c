@@ -129,6 +129,18 @@ int dmsg_tlsa_match(const struct dmsg_tlsa *tlsa, struct dmsg_span certificate,
     return dmsg_span_equal(tlsa->data, (struct dmsg_span){digest, length});
 }
 
+int dmsg_tlsa_match_x509(const struct dmsg_tlsa *tlsa, const X509 *certificate, const EVP_PKEY *key,
+    struct dmsg_error *error)
+{
+    DMSG_CLEANUP(cleanup_openssl) unsigned char *der = NULL;
+    if (tlsa->selector > DMSG_TLSA_SPKI ||
+        (certificate == NULL && tlsa->selector == DMSG_TLSA_CERT))
+        return 0;
+    int size = select_octets(&der, tlsa->selector, certificate, key, error);
+    struct dmsg_span octets = {der, size > 0 ? (size_t)size : 0};
+    return size < 0 ? size : dmsg_tlsa_match(tlsa, octets, octets, error);
+}
+
 static const char *word(const char *const *words, size_t count, uint8_t value, const char *private)
 {
     if (value < count)

@@ -40,6 +40,10 @@ int dmsg_tlsa_encode(struct dmsg_buffer *out, uint8_t usage, uint8_t selector,
 int dmsg_tlsa_match(const struct dmsg_tlsa *tlsa, struct dmsg_span certificate,
     struct dmsg_span public_key, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* As dmsg_tlsa_match, of a certificate, or with NULL of a key alone. */
+int dmsg_tlsa_match_x509(const struct dmsg_tlsa *tlsa, const X509 *certificate, const EVP_PKEY *key,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* "DANE-EE", "Cert", "Full" ... (RFC 7218, and PKIX-CD), "unassigned" else. */
 const char *dmsg_tlsa_usage_word(uint8_t usage);
 const char *dmsg_tlsa_selector_word(uint8_t selector);

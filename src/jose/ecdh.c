@@ -119,7 +119,7 @@ static int agree(struct dmsg_jose_key *key, uint8_t *secret, struct dmsg_wrapped
         return dmsg_fail_openssl(error, "cannot prepare an ephemeral key");
     if (derive(ctx, key->pkey, secret, algorithm->field_size))
         return 1;
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : 0;
+    return dmsg_openssl_lacked_memory() ? dmsg_fail_memory(error) : 0;
 }
 
 /* An X25519 point of low order has the shape of a key, and agrees on zero with everybody (RFC 7748
@@ -151,9 +151,10 @@ static int prepare_recipient(struct dmsg_jose_key *key, struct dmsg_error *error
                     key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1;
     EVP_PKEY *own = read && size > 1 ? import_point(key, point, size) : NULL;
     if (own == NULL)
-        return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error)
-                                         : dmsg_fail(error, DMSG_E_CERTIFICATE,
-                                               "the recipient's key is not a point of its curve");
+        return dmsg_openssl_lacked_memory()
+                   ? dmsg_fail_memory(error)
+                   : dmsg_fail(error, DMSG_E_CERTIFICATE,
+                         "the recipient's key is not a point of its curve");
     EVP_PKEY_free(key->pkey);
     key->pkey = own;
     int result = prepare_generation(key, error);
@@ -234,7 +235,7 @@ static int meet(
         return 1;
     if (peer != NULL && key->algorithm->has_y)
         return dmsg_fail_openssl(error, "cannot agree on a key with the private key");
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : 0;
+    return dmsg_openssl_lacked_memory() ? dmsg_fail_memory(error) : 0;
 }
 
 static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_t *cek,

@@ -110,7 +110,7 @@ static int verify(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_
     size_t size = encode_der(der, signature, key->algorithm->field_size);
     if (EVP_PKEY_verify(key->ctx, der, size, digest, (size_t)digest_size) == 1)
         return 0;
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
+    return dmsg_openssl_lacked_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
 }
 
 const struct dmsg_family dmsg_family_ecdsa = {.prepare = prepare, .sign = sign, .verify = verify};

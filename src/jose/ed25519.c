@@ -64,7 +64,7 @@ static int verify(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_
         return dmsg_fail_openssl(error, "cannot verify with the Ed25519 key");
     if (EVP_DigestVerify(key->signer, signature, SIGNATURE_SIZE, text.data, text.size) == 1)
         return 0;
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
+    return dmsg_openssl_lacked_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
 }
 
 const struct dmsg_family dmsg_family_ed25519 = {.prepare = prepare, .sign = sign, .verify = verify};

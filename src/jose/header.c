@@ -3,7 +3,7 @@
 
 #include "base/base64url.h"
 #include "base/fail.h"
-#include "jose/json.h"
+#include "base/json.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -66,10 +66,6 @@ const char *dmsg_jose_key_properties(const struct dmsg_jose_key *key);
 /* key->ctx on key->pkey. */
 int dmsg_jose_key_context(struct dmsg_jose_key *key, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Empties OpenSSL's error queue; true when it says that memory ran out: then nothing was wrong
-   with the peer's data. */
-bool dmsg_jose_out_of_memory(void);
-
 /* OpenSSL sometimes succeeds with an error left in its queue: nothing of ours stays there. */
 void dmsg_jose_tidy(void);
 

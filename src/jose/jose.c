@@ -142,7 +142,7 @@ static int find_algorithm(struct dmsg_jose_key *key, struct dmsg_error *error)
         ERR_pop_to_mark();
         return 0;
     }
-    if (dmsg_jose_out_of_memory())
+    if (dmsg_openssl_lacked_memory())
         return dmsg_fail_memory(error);
     return dmsg_fail(error, DMSG_E_CERTIFICATE, "a key that cannot be used to %s: it must be %s",
         key->use == DMSG_USE_SIGN     ? "sign"
@@ -228,14 +228,6 @@ int dmsg_jose_kid(char kid[static DMSG_KID_SIZE], const EVP_PKEY *key, struct dm
 }
 
 /* ----------------------------------------------------------------------------------- helpers */
-
-bool dmsg_jose_out_of_memory(void)
-{
-    bool memory = false;
-    for (unsigned long code = ERR_get_error(); code != 0; code = ERR_get_error())
-        memory |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
-    return memory;
-}
 
 void dmsg_jose_tidy(void)
 {

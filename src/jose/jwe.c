@@ -144,9 +144,10 @@ static int open_data(struct opened *opened, struct dmsg_jose_key *key, const str
     if (result != DMSG_E_DECRYPT)
         return result;
     jose->has_spare_cek = false;
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error)
-                                     : dmsg_fail(error, DMSG_E_DECRYPT,
-                                           "JWE: not encrypted to this key, or altered on the way");
+    return dmsg_openssl_lacked_memory()
+               ? dmsg_fail_memory(error)
+               : dmsg_fail(error, DMSG_E_DECRYPT,
+                     "JWE: not encrypted to this key, or altered on the way");
 }
 
 /* The ciphertext goes to where the plaintext will be. */

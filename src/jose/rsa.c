@@ -93,7 +93,7 @@ static int sign(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_SI
         key->worn_out = true;
         return dmsg_fail_openssl(error, "cannot sign with the RSA key");
     }
-    key->worn_out = dmsg_jose_out_of_memory();
+    key->worn_out = dmsg_openssl_lacked_memory();
     return key->worn_out ? dmsg_fail_memory(error) : 0;
 }
 
@@ -107,7 +107,7 @@ static int verify(struct dmsg_jose_key *key, const struct dmsg_span pieces[DMSG_
         return digest_size;
     if (EVP_PKEY_verify(key->ctx, signature, key->size, digest, (size_t)digest_size) == 1)
         return 0;
-    return dmsg_jose_out_of_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
+    return dmsg_openssl_lacked_memory() ? dmsg_fail_memory(error) : DMSG_E_SIGNATURE;
 }
 
 const struct dmsg_family dmsg_family_rsa_signature = {
@@ -157,7 +157,7 @@ static int unwrap(struct dmsg_jose_key *key, struct dmsg_wrapped_key *in, uint8_
         return result;
     result =
         EVP_PKEY_decrypt(key->ctx, decrypted, &size, in->encrypted_key, in->encrypted_key_size);
-    bool memory = key->worn_out = dmsg_jose_out_of_memory();
+    bool memory = key->worn_out = dmsg_openssl_lacked_memory();
     memcpy(cek, decrypted, cek_size);
     OPENSSL_cleanse(decrypted, sizeof decrypted);
     return memory ? dmsg_fail_memory(error) : (result == 1) & (size == cek_size);

@@ -2,35 +2,14 @@
 #include "base/fail.h"
 #include "dane/uri.h"
 #include "danemsg/message.h"
-#include "jose/jose.h"
 #include "message/claims.h"
-#include "message/keyring.h"
+#include "message/opener.h"
 #include "message/policy.h"
 #include "message/wire.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Keys that one identity decrypts with: current, next and old, each perhaps of two kinds. */
-#define OWN_KEYS_MAX 8
-
-struct own_key {
-    const struct dmsg_identity_key *identity_key;
-    struct dmsg_jose_key *key;
-};
-
-struct dmsg_opener {
-    const struct dmsg_context *context;
-    const struct dmsg_identity *identity;
-    const struct dmsg_policy *policy;
-    struct dmsg_jose *jose;
-    struct own_key own[OWN_KEYS_MAX];
-    size_t own_count;
-    struct dmsg_keyring senders;
-    struct dmsg_jose_header header; /* of the layer that is being read */
-    struct dmsg_buffer scratch;     /* decoded parts for the poc digest */
-};
 
 static const struct dmsg_name *own_name(const struct dmsg_opener *opener)
 {
@@ -85,6 +64,7 @@ void dmsg_opener_free(struct dmsg_opener **opener)
     for (size_t i = 0; i < OWN_KEYS_MAX; i++)
         dmsg_jose_key_free(&(*opener)->own[i].key);
     dmsg_keyring_done(&(*opener)->senders);
+    dmsg_x5c_cache_done(&(*opener)->x5c);
     dmsg_jose_free(&(*opener)->jose);
     dmsg_buffer_done(&(*opener)->scratch);
     free(*opener);
@@ -238,6 +218,8 @@ static int judge_jws(struct dmsg_opener *opener, struct dmsg_message *message,
         result = note_parts(message, &jws, opener->header.alg, error);
     if (result == 0)
         result = dmsg_claims_read(message, &opener->header, error);
+    if (result == 0 && message->format == DMSG_FORMAT_V1 && opener->header.x5c_count > 0)
+        result = dmsg_x5c_note(&message->parts, &opener->header, &opener->scratch, error);
     if (result == 0)
         result = judge_sender(opener, message, error);
     if (result == 0 && message->format == DMSG_FORMAT_V1)
@@ -322,72 +304,6 @@ int dmsg_open_resume(struct dmsg_opener *opener, struct dmsg_span jws, const cha
         snprintf(message->id, sizeof message->id, "%s", poc_id);
     if (result < 0)
         dmsg_buffer_reset(&message->jws);
-    return result;
-}
-
-static struct dmsg_jws find_parts(const struct dmsg_message *message)
-{
-    const struct dmsg_message_parts *parts = &message->parts;
-    const uint8_t *data = message->jws.data;
-    struct dmsg_jws jws = {
-        .form = parts->compact ? DMSG_FORM_COMPACT : DMSG_FORM_FLATTENED,
-        .protected_header = {data + parts->header_at, parts->header_size},
-        .payload = {data + parts->payload_at, parts->payload_size},
-        .signature = {data + parts->signature_at, parts->signature_size},
-    };
-    if (parts->compact) /* "header.payload", as it stands */
-        jws.signing_input = (struct dmsg_span){
-            jws.protected_header.data, parts->header_size + 1 + parts->payload_size};
-    return jws;
-}
-
-static int verify_with(struct dmsg_opener *opener, const struct dmsg_jws *jws,
-    const struct dmsg_peer_key *peer_key, struct dmsg_error *error)
-{
-    struct dmsg_jose_key *key;
-    int result =
-        dmsg_keyring_get(&opener->senders, opener->jose, peer_key, DMSG_USE_VERIFY, &key, error);
-    return result < 0 ? result : dmsg_jws_verify(key, jws, &opener->header, error);
-}
-
-/* Any of the keys will do. That one could not be tried counts more than that others do not fit: it
-   may be the right one. */
-static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
-    const struct dmsg_peer *peer, const struct dmsg_message *message, struct dmsg_error *error)
-{
-    const struct dmsg_peer_key *keys[DMSG_PEER_KEYS_MAX];
-    int count = dmsg_peer_sender_keys(peer, dmsg_span_text(message->kid), keys, error);
-    int result = count;
-    for (int i = 0; i < count; i++) {
-        struct dmsg_error latest;
-        int tried = verify_with(opener, jws, keys[i], &latest);
-        if (tried == 0)
-            return 0;
-        if (i == 0 || result == DMSG_E_ALGORITHM || tried == DMSG_E_INTERNAL) {
-            result = tried;
-            if (error != NULL)
-                *error = latest;
-        }
-    }
-    return result;
-}
-
-int dmsg_open_finish(struct dmsg_opener *opener, struct dmsg_message *message,
-    const struct dmsg_peer *peer, struct dmsg_error *error)
-{
-    message->verified = false;
-    dmsg_buffer_reset(&message->payload);
-    if (message->jws.size == 0 || !dmsg_name_equal(&peer->name, &message->sender))
-        return dmsg_fail(error, DMSG_E_INTERNAL, "keys of another name than the sender's");
-    if (message->early)
-        return dmsg_fail(error, DMSG_E_TIME, "from the future, by a clock here that is not set");
-    struct dmsg_jws jws = find_parts(message);
-    opener->header.present = DMSG_HAS_ALG;
-    opener->header.alg = dmsg_span_text(message->parts.algorithm);
-    int result = verify(opener, &jws, peer, message, error);
-    if (result == 0)
-        result = dmsg_jws_payload(&jws, &message->payload, error);
-    message->verified = result == 0;
     return result;
 }
 

@@ -6,9 +6,13 @@
 #include "jose/jose.h"
 #include "message/keyring.h"
 #include "message/wire.h"
+#include "message/x5c.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What dmsg_jws_sign puts before the members: {"alg":"ES256", and a brace behind them. */
+#define ALG_ROOM 32
 
 struct dmsg_sealer {
     const struct dmsg_context *context;
@@ -18,6 +22,8 @@ struct dmsg_sealer {
     struct dmsg_jose_key *signing;
     struct dmsg_keyring recipients;
     struct dmsg_buffer jws_members, jwe_members; /* header text in the making */
+    struct dmsg_buffer x5c;                      /* the header's member, with so many of them: */
+    size_t x5c_count;
     struct dmsg_buffer jws;
 };
 
@@ -54,9 +60,16 @@ void dmsg_sealer_free(struct dmsg_sealer **sealer)
     dmsg_jose_free(&(*sealer)->jose);
     dmsg_buffer_done(&(*sealer)->jws_members);
     dmsg_buffer_done(&(*sealer)->jwe_members);
+    dmsg_buffer_done(&(*sealer)->x5c);
     dmsg_buffer_done(&(*sealer)->jws);
     free(*sealer);
     *sealer = NULL;
+}
+
+int dmsg_sealer_certificates(size_t *out, const struct dmsg_sealer *sealer,
+    const struct dmsg_peer *own, struct dmsg_error *error)
+{
+    return dmsg_x5c_needed(out, sealer->own, own, error);
 }
 
 /* --------------------------------------------------------------------------------- options */
@@ -106,10 +119,20 @@ static int check_poc(const struct dmsg_sealer *sealer, const struct dmsg_seal_op
         return dmsg_fail(error, DMSG_E_USAGE,
             "a message in the proof of concept's format is UTF-8 text and not empty: its receiver "
             "dies of anything else");
-    if (options->content_type != NULL || options->topic != NULL || options->lifetime != 0)
+    if (options->content_type != NULL || options->topic != NULL || options->lifetime != 0 ||
+        options->certificates != 0)
         return dmsg_fail(error, DMSG_E_USAGE,
-            "the proof of concept's format has no content type, topic or lifetime");
+            "the proof of concept's format has no content type, topic, lifetime or certificates");
     return 0;
+}
+
+static int check_certificates(const struct dmsg_sealer *sealer,
+    const struct dmsg_seal_options *options, struct dmsg_error *error)
+{
+    if (options->certificates == 0 || sealer->own->certificate != NULL)
+        return 0;
+    return dmsg_fail(error, DMSG_E_USAGE, "%s has no certificate that could go along",
+        dmsg_identity_name(sealer->identity)->text);
 }
 
 static int check_options(const struct dmsg_sealer *sealer, const struct dmsg_seal_options *options,
@@ -120,6 +143,8 @@ static int check_options(const struct dmsg_sealer *sealer, const struct dmsg_sea
         result = check_topic(options->topic, error);
     if (result == 0)
         result = check_poc(sealer, options, payload, error);
+    if (result == 0)
+        result = check_certificates(sealer, options, error);
     if (result == 0 && (options->lifetime < 0 || options->lifetime > DMSG_LIFE_MAX))
         result = dmsg_fail(error, DMSG_E_USAGE, "a message lives 1 second to 30 days");
     if (result == 0 && options->recipient == NULL && options->format == DMSG_FORMAT_V1)
@@ -143,6 +168,29 @@ static const char *topic_of(const struct dmsg_seal_options *options)
     if (options->topic == NULL || strcmp(options->topic, options->recipient->text) == 0)
         return NULL;
     return options->topic;
+}
+
+/* The same with every message: encoded once. */
+static int put_certificates(
+    struct dmsg_sealer *sealer, const struct dmsg_seal_options *options, struct dmsg_error *error)
+{
+    struct dmsg_buffer *out = &sealer->jws_members;
+    if (sealer->x5c_count != options->certificates) {
+        dmsg_buffer_reset(&sealer->x5c);
+        sealer->x5c_count = 0;
+        int result = dmsg_x5c_put(&sealer->x5c, sealer->own, options->certificates, error);
+        if (result < 0)
+            return result;
+        sealer->x5c_count = options->certificates;
+    }
+    dmsg_buffer_put_byte(out, ',');
+    dmsg_buffer_put_span(out, dmsg_buffer_span(&sealer->x5c));
+    if (out->size + ALG_ROOM > DMSG_JOSE_HEADER_X5C_MAX)
+        return dmsg_fail(error, DMSG_E_SIZE,
+            "the certificate and its issuers make a header of %zu octets, where readers take %d: "
+            "fewer issuers (NAME.crt.pem), or certificates of smaller keys",
+            out->size, DMSG_JOSE_HEADER_X5C_MAX);
+    return 0;
 }
 
 static int put_jws_members(
@@ -175,9 +223,12 @@ static int put_jws_members(
         }
     }
     put_uri_member(out, dmsg_identity_name(sealer->identity), options->format);
-    if (options->id != NULL)
+    int result = options->certificates > 0 ? put_certificates(sealer, options, error) : 0;
+    if (result == 0 && out->failed)
+        result = dmsg_fail_memory(error);
+    if (result == 0 && options->id != NULL)
         memcpy(options->id, jti, sizeof jti);
-    return out->failed ? dmsg_fail_memory(error) : 0;
+    return result;
 }
 
 static int put_jwe_members(

@@ -1,4 +1,4 @@
-/* The MQTT client's inside, shared by mqtt.c, subscribe.c and publish.c. */
+/* The MQTT client's inside, shared by mqtt.c, connect.c, subscribe.c, publish.c and grants.c. */
 #ifndef DANEMSG_MQTT_INTERNAL_H
 #define DANEMSG_MQTT_INTERNAL_H
 
@@ -6,7 +6,7 @@
 #include "mqtt/batch.h"
 #include "mqtt/link.h"
 
-enum mqtt_state { MQTT_AWAY, MQTT_CONNECTING, MQTT_CONNECTED };
+enum mqtt_state { MQTT_AWAY, MQTT_ASKING, MQTT_CONNECTING, MQTT_CONNECTED };
 
 struct mqtt_filter {
     char *text;
@@ -24,7 +24,7 @@ struct mqtt_publishes {
     size_t unwritten; /* QoS 0 */
     struct {
         int id;
-        char why[120];
+        char why[160];
     } refused[DMSG_PUBLISH_MAX];
     size_t refused_count;
 };
@@ -38,17 +38,19 @@ struct dmsg_mqtt {
     bool clean;
     uint32_t session_expiry;
     size_t packet_limit;
+    struct dmsg_mqtt_dane dane; /* without ask: the certificate is judged by CAs */
 
     enum mqtt_state state;
     struct dmsg_addresses addresses;
     size_t address;   /* the one that is tried or used */
     int64_t deadline; /* monotonic milliseconds: connecting has failed then */
+    int64_t step_at;  /* while asking: when the source wants its next step */
     bool established; /* the TCP connection is there */
     bool dismissed;   /* the broker itself ended it */
     bool taken_over;
     struct dmsg_error trouble; /* why it is away */
 
-    bool had_session; /* this client was connected before */
+    bool had_session; /* there was one: of this client, or of this id before */
     struct dmsg_link_welcome welcome;
     struct dmsg_buffer grants;
 
@@ -62,11 +64,22 @@ struct dmsg_mqtt {
 /* Remembers why the connection is no more; the same error for the caller, with the broker named. */
 int dmsg_mqtt_lose(struct dmsg_mqtt *mqtt, const struct dmsg_error *why, struct dmsg_error *error);
 
+/* connect.c: one step of asking or connecting; another address after a failure; and when the next
+   step is due. */
+int dmsg_mqtt_advance(
+    struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_mqtt_try_next_address(
+    struct dmsg_mqtt *mqtt, const struct dmsg_error *why, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_mqtt_connect_timeout(const struct dmsg_mqtt *mqtt);
+
 /* subscribe.c: after CONNACK, and SUBACK. */
 int dmsg_mqtt_subscribe_all(struct dmsg_mqtt *mqtt, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_mqtt_forget_subscriptions(struct dmsg_mqtt *mqtt);
 void dmsg_mqtt_on_subscribed(struct dmsg_mqtt *mqtt, int id, int qos, const char *why);
-/* Adds a line to what was granted less than asked for. */
+bool dmsg_mqtt_is_shared(const char *filter);
+
+/* grants.c: compares after CONNACK; adds a line to what was granted less than asked for. */
+void dmsg_mqtt_compare_grants(struct dmsg_mqtt *mqtt);
 void dmsg_mqtt_grant(struct dmsg_mqtt *mqtt, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

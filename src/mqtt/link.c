@@ -2,6 +2,7 @@
 
 #include "base/fail.h"
 #include "base/utf8.h"
+#include "mqtt/reasons.h"
 
 #include <errno.h>
 #include <mosquitto.h>
@@ -15,6 +16,9 @@
 
 /* QoS 1 and 2 publishes that may be under way; the broker may allow fewer (receive maximum). */
 #define SEND_MAXIMUM 1000
+/* Characters of a broker's own text in a line, and of a reason with two of them, escaped. */
+#define PROPERTY_SHOWN 100
+#define REASON_SIZE 240
 
 struct dmsg_link {
     struct mosquitto *mosquitto;
@@ -26,7 +30,8 @@ struct dmsg_link {
     int version;
     int keepalive;
     bool welcomed; /* since it was opened last */
-    char why[240]; /* what is known of why the connection ended; empty if nothing */
+    bool told;     /* why the broker ended it: libmosquitto calls twice, with its text once */
+    char why[320]; /* what is known of why the connection ended; empty if nothing */
 };
 
 static void note(struct dmsg_link *link, const char *why)
@@ -37,32 +42,31 @@ static void note(struct dmsg_link *link, const char *why)
 
 /* -------------------------------------------------------------------- reports of libmosquitto */
 
-/* The words of a reason code (MQTT 5 section 2.4, 3.1.1 section 3.2.2.3), without their dot. */
-static void reason_words(char *out, size_t size, const struct dmsg_link *link, int code)
+/* A text of the broker's own, cut and made harmless. */
+static void put_property(
+    struct dmsg_buffer *out, const mosquitto_property *says, int identifier, const char *before)
 {
-    bool old = link->version != 5 && code < 0x80;
-    const char *words = old ? mosquitto_connack_string(code) : mosquitto_reason_string(code);
-    size_t length = strcspn(words, ".");
-    snprintf(out, size, "%.*s (code %d)", (int)length, words, code);
+    char *text = NULL;
+    if (mosquitto_property_read_string(says, identifier, &text, false) == NULL || text == NULL)
+        return;
+    size_t size = strnlen(text, PROPERTY_SHOWN);
+    dmsg_buffer_put_text(out, before);
+    dmsg_text_escape(out, (struct dmsg_span){(const uint8_t *)text, size}, true);
+    free(text);
 }
 
-static const char *advice(int code)
+/* The code in words, what the broker says about it (MQTT 5 section 3.2.2.3.9), and which server it
+   names in its place (section 4.13). */
+static void reason_words(
+    char *out, size_t size, const char *words, int code, const mosquitto_property *says)
 {
-    switch (code) {
-    case CONNACK_REFUSED_PROTOCOL_VERSION:
-    case MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION:
-        return "; try the other version of MQTT";
-    case CONNACK_REFUSED_BAD_USERNAME_PASSWORD:
-    case CONNACK_REFUSED_NOT_AUTHORIZED:
-    case MQTT_RC_BAD_USERNAME_OR_PASSWORD:
-    case MQTT_RC_NOT_AUTHORIZED:
-        return "; check user name, password and the broker's access rules";
-    case CONNACK_REFUSED_IDENTIFIER_REJECTED:
-    case MQTT_RC_CLIENTID_NOT_VALID:
-        return "; choose another client id";
-    default:
-        return "";
-    }
+    struct dmsg_buffer line = {0};
+    dmsg_buffer_format(&line, "%s (code %d)", words, code);
+    put_property(&line, says, MQTT_PROP_REASON_STRING, ", the broker says: ");
+    put_property(&line, says, MQTT_PROP_SERVER_REFERENCE, ", another server: ");
+    dmsg_buffer_put_byte(&line, 0);
+    snprintf(out, size, "%s", line.failed ? words : (const char *)line.data);
+    dmsg_buffer_done(&line);
 }
 
 static void on_connect(
@@ -71,15 +75,15 @@ static void on_connect(
     struct dmsg_link *link = user;
     (void)mosquitto;
     if (code != 0) {
-        char words[120], why[sizeof link->why];
-        reason_words(words, sizeof words, link, code);
-        snprintf(why, sizeof why, "%s%s", words, advice(code));
+        char words[REASON_SIZE], why[sizeof link->why];
+        reason_words(words, sizeof words, dmsg_reason_connack(code), code, says);
+        snprintf(why, sizeof why, "%s%s", words, dmsg_reason_advice(code));
         note(link, why);
         link->events.dismissed(link->user, false, false, why);
         return;
     }
     link->welcomed = true;
-    uint8_t qos = 2, retains = 1;
+    uint8_t qos = 2, retains = 1, wildcards = 1, shared = 1;
     uint16_t keepalive = (uint16_t)link->keepalive;
     struct dmsg_link_welcome welcome = {.session_present = (flags & 1) != 0};
     welcome.has_session_expiry =
@@ -89,24 +93,30 @@ static void on_connect(
         says, MQTT_PROP_MAXIMUM_PACKET_SIZE, &welcome.packet_maximum, false);
     mosquitto_property_read_byte(says, MQTT_PROP_MAXIMUM_QOS, &qos, false);
     mosquitto_property_read_byte(says, MQTT_PROP_RETAIN_AVAILABLE, &retains, false);
+    mosquitto_property_read_byte(says, MQTT_PROP_WILDCARD_SUB_AVAILABLE, &wildcards, false);
+    mosquitto_property_read_byte(says, MQTT_PROP_SHARED_SUB_AVAILABLE, &shared, false);
+    mosquitto_property_read_int16(says, MQTT_PROP_RECEIVE_MAXIMUM, &welcome.receive_maximum, false);
     mosquitto_property_read_int16(says, MQTT_PROP_SERVER_KEEP_ALIVE, &keepalive, false);
     welcome.qos_maximum = qos;
     welcome.retains = retains != 0;
+    welcome.wildcards = wildcards != 0;
+    welcome.shared = shared != 0;
     welcome.keepalive = keepalive;
     link->events.welcomed(link->user, &welcome);
 }
 
 /* code is the broker's (0x80 and above) or one of libmosquitto's, which the caller of read or
-   write learns as well. It is called twice when the broker disconnects. */
+   write learns as well. */
 static void on_disconnect(
     struct mosquitto *mosquitto, void *user, int code, const mosquitto_property *says)
 {
     struct dmsg_link *link = user;
-    char words[120];
-    (void)mosquitto, (void)says;
-    if (code < 0x80)
+    char words[REASON_SIZE];
+    (void)mosquitto;
+    if (code < 0x80 || link->told)
         return;
-    reason_words(words, sizeof words, link, code);
+    link->told = true;
+    reason_words(words, sizeof words, dmsg_reason_words(code), code, says);
     note(link, words);
     link->events.dismissed(link->user, true, code == MQTT_RC_SESSION_TAKEN_OVER, words);
 }
@@ -115,15 +125,15 @@ static void on_subscribe(struct mosquitto *mosquitto, void *user, int id, int co
     const int *granted, const mosquitto_property *says)
 {
     struct dmsg_link *link = user;
-    char words[120];
-    (void)mosquitto, (void)says;
+    char words[REASON_SIZE];
+    (void)mosquitto;
     if (count < 1)
         return;
     if (granted[0] < 0x80) {
         link->events.subscribed(link->user, id, granted[0], NULL);
         return;
     }
-    reason_words(words, sizeof words, link, granted[0]);
+    reason_words(words, sizeof words, dmsg_reason_words(granted[0]), granted[0], says);
     link->events.subscribed(link->user, id, 0, words);
 }
 
@@ -131,10 +141,10 @@ static void on_publish(
     struct mosquitto *mosquitto, void *user, int id, int code, const mosquitto_property *says)
 {
     struct dmsg_link *link = user;
-    char words[120];
-    (void)mosquitto, (void)says;
+    char words[REASON_SIZE];
+    (void)mosquitto;
     if (code >= 0x80)
-        reason_words(words, sizeof words, link, code);
+        reason_words(words, sizeof words, dmsg_reason_words(code), code, says);
     link->events.published(link->user, id, code >= 0x80 ? words : NULL);
 }
 
@@ -342,7 +352,7 @@ static int fail_call(struct dmsg_link *link, int code, struct dmsg_error *error)
 int dmsg_link_open(struct dmsg_link *link, const char *address, int port, struct dmsg_error *error)
 {
     link->why[0] = '\0';
-    link->welcomed = false;
+    link->welcomed = link->told = false;
     if (link->tls != NULL)
         link->tls->why[0] = '\0';
     errno = 0;

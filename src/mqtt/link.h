@@ -15,10 +15,12 @@ struct dmsg_link_welcome {
     bool session_present;
     bool has_session_expiry;
     uint32_t session_expiry;
-    uint32_t packet_maximum; /* 0: not said */
+    uint32_t packet_maximum;  /* 0: not said */
+    uint16_t receive_maximum; /* 0: not said */
     int qos_maximum;
     bool retains;
-    int keepalive; /* seconds; the broker may say another than we asked for */
+    bool wildcards, shared; /* subscriptions of these kinds */
+    int keepalive;          /* seconds; the broker may say another than we asked for */
 };
 
 /* Called from dmsg_link_read and dmsg_link_write. Texts are borrowed and printable. */

@@ -1,31 +1,18 @@
 #include "base/fail.h"
+#include "base/monotonic.h"
+#include "mqtt/config.h"
 #include "mqtt/internal.h"
 
-#include <limits.h>
-#include <openssl/rand.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* Milliseconds for one address: TCP, TLS and CONNACK. Long enough for a lost SYN or two. */
-#define CONNECT_TIME 15000
 /* For the goodbye at the end. */
 #define GOODBYE_TIME 1000
 /* The keepalive time must be looked at some times within it, and not for nothing. */
 #define KEEPALIVE_PARTS 4
 #define TIMEOUT_MIN 1000
 #define TIMEOUT_MAX 15000
-/* Strings of MQTT have a length of 16 bits (MQTT 5 section 1.5.4); libmosquitto does not look. */
-#define STRING_MAX 65535
-#define KEEPALIVE_DEFAULT 60
-
-static int64_t monotonic(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int dmsg_mqtt_lose(struct dmsg_mqtt *mqtt, const struct dmsg_error *why, struct dmsg_error *error)
 {
@@ -44,23 +31,11 @@ int dmsg_mqtt_lose(struct dmsg_mqtt *mqtt, const struct dmsg_error *why, struct 
 static void on_welcomed(void *user, const struct dmsg_link_welcome *welcome)
 {
     struct dmsg_mqtt *mqtt = user;
-    bool again = mqtt->had_session;
     mqtt->welcome = *welcome;
     mqtt->state = MQTT_CONNECTED;
-    mqtt->had_session = true;
-    dmsg_buffer_reset(&mqtt->grants);
     dmsg_mqtt_forget_subscriptions(mqtt);
-    if (again && !mqtt->clean && !welcome->session_present)
-        dmsg_mqtt_grant(mqtt, "the broker did not keep the session: messages may be lost");
-    if (!mqtt->clean && welcome->has_session_expiry &&
-        welcome->session_expiry < mqtt->session_expiry)
-        dmsg_mqtt_grant(mqtt, "the session is kept for %u seconds, not %u",
-            (unsigned)welcome->session_expiry, (unsigned)mqtt->session_expiry);
-    if (welcome->qos_maximum < 1)
-        dmsg_mqtt_grant(mqtt, "the broker has quality of service 0 only: messages may be lost");
-    if (welcome->packet_maximum != 0 && welcome->packet_maximum < mqtt->packet_limit)
-        dmsg_mqtt_grant(mqtt, "the broker takes packets of %u octets at most, not %zu",
-            (unsigned)welcome->packet_maximum, mqtt->packet_limit);
+    dmsg_mqtt_compare_grants(mqtt);
+    mqtt->had_session = true;
 }
 
 static void on_dismissed(void *user, bool connected, bool taken_over, const char *why)
@@ -101,65 +76,6 @@ static const struct dmsg_link_events link_events = {
 
 /* ------------------------------------------------------------------------- making and ending */
 
-/* 23 letters and digits are what every broker must take (MQTT 3.1.1 section 3.1.3.1). Nobody else
-   shall guess it: who has it takes the session over. */
-static int make_client_id(char out[static 24], struct dmsg_error *error)
-{
-    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-    uint8_t random[23];
-    if (RAND_bytes(random, sizeof random) != 1)
-        return dmsg_fail_openssl(error, "making a client id");
-    for (size_t i = 0; i < sizeof random; i++)
-        out[i] = alphabet[random[i] % 32];
-    out[23] = '\0';
-    return 0;
-}
-
-static int check_text(const char *text, const char *what, struct dmsg_error *error)
-{
-    if (text != NULL && strlen(text) > STRING_MAX)
-        return dmsg_fail(error, DMSG_E_USAGE, "the %s is longer than MQTT allows", what);
-    return 0;
-}
-
-static int check_config(const struct dmsg_mqtt_config *config, struct dmsg_error *error)
-{
-    if (config->port < 0 || config->port > 65535)
-        return dmsg_fail(error, DMSG_E_USAGE, "a port is a number up to 65535");
-    if (config->version != 5 && config->version != 311)
-        return dmsg_fail(error, DMSG_E_USAGE, "the version of MQTT is 5 or 311");
-    if (config->keepalive < 5 || config->keepalive > 65535)
-        return dmsg_fail(error, DMSG_E_USAGE, "the keepalive time is 5 to 65535 seconds");
-    if (config->packet_limit > UINT32_MAX)
-        return dmsg_fail(error, DMSG_E_USAGE, "the packet limit is larger than MQTT allows");
-    if (config->password != NULL && config->username == NULL)
-        return dmsg_fail(error, DMSG_E_USAGE, "a password for the broker needs a user name");
-    if (config->will_qos < 0 || config->will_qos > 2 || config->will_payload.size > STRING_MAX)
-        return dmsg_fail(error, DMSG_E_USAGE, "the will is out of MQTT's bounds");
-    int code = check_text(config->client_id, "client id", error);
-    if (code == 0)
-        code = check_text(config->username, "user name", error);
-    if (code == 0)
-        code = check_text(config->password, "password", error);
-    return code < 0 ? code : check_text(config->will_topic, "will's topic", error);
-}
-
-static void fill_in_defaults(struct dmsg_mqtt_config *config)
-{
-    if (config->host == NULL)
-        config->host = "localhost";
-    if (config->port == 0)
-        config->port = config->tls ? 8883 : 1883;
-    if (config->version == 0)
-        config->version = 5;
-    if (config->keepalive == 0)
-        config->keepalive = KEEPALIVE_DEFAULT;
-    if (config->session_expiry == 0)
-        config->session_expiry = DMSG_SESSION_EXPIRY_DEFAULT;
-    if (config->packet_limit == 0)
-        config->packet_limit = DMSG_PACKET_LIMIT_DEFAULT;
-}
-
 static int prepare(
     struct dmsg_mqtt *mqtt, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
 {
@@ -170,6 +86,9 @@ static int prepare(
     mqtt->version = config->version;
     mqtt->clean = config->clean;
     mqtt->session_expiry = config->session_expiry;
+    mqtt->had_session = config->expects_session;
+    if (config->dane)
+        mqtt->dane = *config->dane_source;
     mqtt->packet_limit = config->packet_limit;
     mqtt->batch_limit = DMSG_BATCH_MAX;
     dmsg_fail(&mqtt->trouble, DMSG_E_BROKER, "not connected to the broker");
@@ -183,13 +102,8 @@ int dmsg_mqtt_new(
     struct dmsg_mqtt **out, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
 {
     struct dmsg_mqtt_config filled = *config;
-    char client_id[24];
-    fill_in_defaults(&filled);
-    int code = check_config(&filled, error);
-    if (code == 0 && filled.client_id == NULL) {
-        code = make_client_id(client_id, error);
-        filled.client_id = client_id;
-    }
+    char client_id[DMSG_CLIENT_ID_SIZE];
+    int code = dmsg_mqtt_config_complete(&filled, client_id, error);
     if (code < 0)
         return code;
     struct dmsg_mqtt *mqtt = calloc(1, sizeof *mqtt);
@@ -207,11 +121,11 @@ int dmsg_mqtt_new(
 /* DISCONNECT, so that the broker does not publish the will. */
 static void say_goodbye(struct dmsg_mqtt *mqtt)
 {
-    int64_t until = monotonic() + GOODBYE_TIME;
+    int64_t until = dmsg_now_ms() + GOODBYE_TIME;
     dmsg_link_disconnect(mqtt->link);
-    while (dmsg_link_write(mqtt->link, NULL) == 0 && monotonic() < until) {
+    while (dmsg_link_write(mqtt->link, NULL) == 0 && dmsg_now_ms() < until) {
         struct pollfd wait = {.fd = dmsg_link_fd(mqtt->link), .events = POLLOUT};
-        (void)poll(&wait, 1, (int)(until - monotonic()));
+        (void)poll(&wait, 1, (int)(until - dmsg_now_ms()));
     }
 }
 
@@ -232,70 +146,6 @@ void dmsg_mqtt_free(struct dmsg_mqtt **mqtt)
     *mqtt = NULL;
 }
 
-/* ------------------------------------------------------------------------------- connecting */
-
-/* Tries this address and those after it, until one does not fail at once. */
-static int open_address(struct dmsg_mqtt *mqtt, size_t first, struct dmsg_error *error)
-{
-    struct dmsg_error why = mqtt->trouble;
-    for (mqtt->address = first; mqtt->address < mqtt->addresses.count; mqtt->address++) {
-        mqtt->established = mqtt->dismissed = false;
-        const char *address = mqtt->addresses.text[mqtt->address];
-        if (dmsg_link_open(mqtt->link, address, mqtt->port, &why) == 0) {
-            mqtt->state = MQTT_CONNECTING;
-            mqtt->deadline = monotonic() + CONNECT_TIME;
-            return 0;
-        }
-    }
-    return dmsg_mqtt_lose(mqtt, &why, error);
-}
-
-int dmsg_mqtt_reconnect(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
-{
-    struct dmsg_error why;
-    mqtt->state = MQTT_AWAY;
-    mqtt->taken_over = false;
-    mqtt->publishes.unwritten = 0;
-    dmsg_batch_clear(&mqtt->batch);
-    if (dmsg_addresses_find(&mqtt->addresses, mqtt->host, &why) < 0)
-        return dmsg_mqtt_lose(mqtt, &why, error);
-    return open_address(mqtt, 0, error);
-}
-
-/* This address does not do; perhaps the next one does, unless the broker itself said no. */
-static int try_next_address(
-    struct dmsg_mqtt *mqtt, const struct dmsg_error *why, struct dmsg_error *error)
-{
-    if (!mqtt->dismissed && why->code == DMSG_E_BROKER && mqtt->address + 1 < mqtt->addresses.count)
-        return open_address(mqtt, mqtt->address + 1, error);
-    return dmsg_mqtt_lose(mqtt, why, error);
-}
-
-/* One step towards CONNACK: the TCP connection, the TLS handshake, the CONNECT packet. */
-static int advance(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
-{
-    const short broken = POLLERR | POLLHUP | POLLNVAL;
-    if (monotonic() >= mqtt->deadline)
-        return dmsg_fail(error, DMSG_E_BROKER, "no answer within %d seconds", CONNECT_TIME / 1000);
-    if (!mqtt->established) {
-        if ((revents & (POLLOUT | broken)) == 0)
-            return 0;
-        int code = dmsg_link_established(mqtt->link, error);
-        if (code < 0)
-            return code;
-        mqtt->established = true;
-    }
-    if (dmsg_link_handshaking(mqtt->link) || (revents & (POLLIN | broken)) != 0) {
-        int code = dmsg_link_read(mqtt->link, error);
-        if (code < 0)
-            return code;
-    }
-    /* Not after CONNACK: what came with it must not be acknowledged yet. */
-    if (mqtt->state == MQTT_CONNECTING && !dmsg_link_handshaking(mqtt->link))
-        return dmsg_link_write(mqtt->link, error);
-    return 0;
-}
-
 bool dmsg_mqtt_connected(const struct dmsg_mqtt *mqtt)
 {
     return mqtt->state == MQTT_CONNECTED;
@@ -306,15 +156,12 @@ bool dmsg_mqtt_taken_over(const struct dmsg_mqtt *mqtt)
     return mqtt->taken_over;
 }
 
-size_t dmsg_mqtt_packet_maximum(const struct dmsg_mqtt *mqtt)
-{
-    return mqtt->welcome.packet_maximum;
-}
-
 /* -------------------------------------------------------------------------------- the loop */
 
 int dmsg_mqtt_fd(const struct dmsg_mqtt *mqtt)
 {
+    if (mqtt->state == MQTT_ASKING)
+        return mqtt->dane.fd;
     return mqtt->state == MQTT_AWAY ? -1 : dmsg_link_fd(mqtt->link);
 }
 
@@ -322,6 +169,8 @@ short dmsg_mqtt_events(const struct dmsg_mqtt *mqtt)
 {
     if (mqtt->state == MQTT_AWAY)
         return 0;
+    if (mqtt->state == MQTT_ASKING)
+        return POLLIN;
     if (mqtt->state == MQTT_CONNECTING && !mqtt->established)
         return POLLOUT;
     /* With a batch in hand writing would acknowledge it. */
@@ -333,10 +182,8 @@ int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt)
 {
     if (mqtt->state == MQTT_AWAY)
         return TIMEOUT_MAX;
-    if (mqtt->state == MQTT_CONNECTING) {
-        int64_t left = mqtt->deadline - monotonic();
-        return left < 0 ? 0 : (int)left;
-    }
+    if (mqtt->state != MQTT_CONNECTED)
+        return dmsg_mqtt_connect_timeout(mqtt);
     if (mqtt->batch.count > 0 || dmsg_link_has_pending(mqtt->link))
         return 0;
     int timeout = mqtt->welcome.keepalive * 1000 / KEEPALIVE_PARTS;
@@ -367,9 +214,9 @@ static int collect(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *err
 
 static int step(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
 {
-    bool connecting = mqtt->state == MQTT_CONNECTING;
     struct dmsg_error why;
-    int code = connecting ? advance(mqtt, revents, &why) : collect(mqtt, revents, &why);
+    int code = mqtt->state != MQTT_CONNECTED ? dmsg_mqtt_advance(mqtt, revents, &why)
+                                             : collect(mqtt, revents, &why);
     if (mqtt->batch.failed) {
         code = dmsg_fail(&why, DMSG_E_BROKER, "more came at once than there is room for");
     } else if (mqtt->dismissed) {
@@ -380,7 +227,7 @@ static int step(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
         code = dmsg_mqtt_subscribe_all(mqtt, &why);
     if (code == 0)
         return 0;
-    return mqtt->state == MQTT_CONNECTING ? try_next_address(mqtt, &why, error)
+    return mqtt->state == MQTT_CONNECTING ? dmsg_mqtt_try_next_address(mqtt, &why, error)
                                           : dmsg_mqtt_lose(mqtt, &why, error);
 }
 
@@ -423,7 +270,7 @@ int dmsg_mqtt_acknowledge(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
             *error = mqtt->trouble;
         return mqtt->trouble.code;
     }
-    if (mqtt->state == MQTT_CONNECTING)
+    if (mqtt->state != MQTT_CONNECTED)
         return 0;
     int code = dmsg_link_write(mqtt->link, &why);
     if (code == 0)
@@ -435,7 +282,7 @@ int dmsg_mqtt_acknowledge(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
 
 static int turn(struct dmsg_mqtt *mqtt, int64_t until, struct dmsg_error *error)
 {
-    int64_t left = until - monotonic();
+    int64_t left = until - dmsg_now_ms();
     int timeout = dmsg_mqtt_timeout(mqtt);
     if (left <= 0)
         return dmsg_fail(
@@ -448,7 +295,7 @@ static int turn(struct dmsg_mqtt *mqtt, int64_t until, struct dmsg_error *error)
 
 int dmsg_mqtt_wait_connected(struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error)
 {
-    int64_t until = monotonic() + timeout;
+    int64_t until = dmsg_now_ms() + timeout;
     int code = mqtt->state == MQTT_AWAY ? dmsg_mqtt_reconnect(mqtt, error) : 0;
     while (code >= 0 && mqtt->state != MQTT_CONNECTED)
         code = turn(mqtt, until, error);
@@ -457,7 +304,7 @@ int dmsg_mqtt_wait_connected(struct dmsg_mqtt *mqtt, int timeout, struct dmsg_er
 
 int dmsg_mqtt_wait_flushed(struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error)
 {
-    int64_t until = monotonic() + timeout;
+    int64_t until = dmsg_now_ms() + timeout;
     int code = 0;
     while (code == 0 && dmsg_mqtt_in_flight(mqtt) > 0) {
         code = mqtt->batch.count == 0 ? dmsg_mqtt_acknowledge(mqtt, error) : 0;

@@ -109,6 +109,11 @@ void dmsg_mqtt_on_published(struct dmsg_mqtt *mqtt, int id, const char *why)
     publishes->refused_count++;
 }
 
+bool dmsg_mqtt_is_in_flight(const struct dmsg_mqtt *mqtt, int id)
+{
+    return id >= 0 && id < MQTT_IDS && (mqtt->publishes.under_way[id / 8] & 1 << id % 8) != 0;
+}
+
 size_t dmsg_mqtt_in_flight(const struct dmsg_mqtt *mqtt)
 {
     return mqtt->publishes.unacknowledged + mqtt->publishes.unwritten;

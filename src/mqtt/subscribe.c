@@ -2,39 +2,32 @@
 #include "base/utf8.h"
 #include "mqtt/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---------------------------------------------------------------------------------- grants */
+#define SHARE "$share/"
 
-void dmsg_mqtt_grant(struct dmsg_mqtt *mqtt, const char *format, ...)
+bool dmsg_mqtt_is_shared(const char *filter)
 {
-    char line[DMSG_ERROR_TEXT];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    if (mqtt->grants.size > 0)
-        mqtt->grants.data[mqtt->grants.size - 1] = '\n'; /* in place of the NUL */
-    dmsg_text_escape(&mqtt->grants, dmsg_span_text(line), true);
-    dmsg_buffer_put_byte(&mqtt->grants, 0);
+    return strncmp(filter, SHARE, strlen(SHARE)) == 0;
 }
 
-const char *dmsg_mqtt_grants(const struct dmsg_mqtt *mqtt)
+/* The filter behind "$share/GROUP/" (MQTT 5 section 4.8.2); NULL: no group that may be one. */
+static const char *without_group(const char *text)
 {
-    bool any = mqtt->grants.size > 0 && !mqtt->grants.failed;
-    return any ? (const char *)mqtt->grants.data : "";
+    if (!dmsg_mqtt_is_shared(text))
+        return text;
+    const char *group = text + strlen(SHARE);
+    size_t size = strcspn(group, "/+#");
+    return size > 0 && group[size] == '/' ? group + size + 1 : NULL;
 }
-
-/* ----------------------------------------------------------------------------- subscriptions */
 
 /* MQTT 5 section 4.7.1: '#' alone on the last level, '+' alone on its level. */
-static bool is_filter(const char *text)
+static bool is_filter(const char *whole)
 {
-    size_t size = strlen(text);
-    if (size == 0 || size > DMSG_MQTT_TOPIC_MAX || !dmsg_utf8_valid(dmsg_span_text(text)))
+    const char *text = without_group(whole);
+    size_t size = text != NULL ? strlen(text) : 0;
+    if (size == 0 || strlen(whole) > DMSG_MQTT_TOPIC_MAX || !dmsg_utf8_valid(dmsg_span_text(whole)))
         return false;
     for (size_t i = 0; i < size; i++) {
         if (text[i] != '#' && text[i] != '+')

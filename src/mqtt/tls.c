@@ -24,14 +24,18 @@ static int note_refusal(int verified, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct dmsg_mqtt_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    int reason = X509_STORE_CTX_get_error(store);
     if (verified != 1)
         snprintf(tls->why, sizeof tls->why, "%s",
-            X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
+            reason == X509_V_ERR_DANE_NO_MATCH
+                ? "the broker's certificate matches none of its TLSA records"
+                : X509_verify_cert_error_string(reason));
     return verified;
 }
 
-/* libmosquitto would put the address that it connects to into SNI. */
-static void set_server_name(const SSL *ssl, int where, int value)
+/* libmosquitto would put the address that it connects to into SNI, and it makes the SSL that needs
+   the records. */
+static void begin_handshake(const SSL *ssl, int where, int value)
 {
     const struct dmsg_mqtt_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     (void)value;
@@ -43,6 +47,8 @@ static void set_server_name(const SSL *ssl, int where, int value)
         SSL *out;
     } same = {.in = ssl};
     SSL_set_tlsext_host_name(same.out, tls->literal ? NULL : tls->host);
+    if (tls->dane)
+        dmsg_mqtt_tls_begin_dane(tls, same.out);
 }
 
 /* An encrypted key must not make a service ask on a terminal. */
@@ -79,9 +85,29 @@ static int load_authorities(
     return 0;
 }
 
+/* Objects, of which a key in hardware can be one. */
+static int use_client(
+    SSL_CTX *context, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
+{
+    if (config->client_certificate == NULL || config->client_key == NULL)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "a client certificate for the broker needs its key and vice versa");
+    if (SSL_CTX_use_certificate(context, config->client_certificate) == 1 &&
+        SSL_CTX_use_PrivateKey(context, config->client_key) == 1)
+        return 0;
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    int code = dmsg_fail(error, DMSG_E_CERTIFICATE,
+        "the client certificate for the broker cannot be used: %s",
+        reason != NULL ? reason : "TLS has no use for its key");
+    ERR_clear_error();
+    return code;
+}
+
 static int load_client(
     SSL_CTX *context, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
 {
+    if (config->client_certificate != NULL || config->client_key != NULL)
+        return use_client(context, config, error);
     if (config->certificate == NULL && config->key == NULL)
         return 0;
     if (config->certificate == NULL || config->key == NULL)
@@ -95,17 +121,36 @@ static int load_client(
     return 0;
 }
 
+/* The list of protocols as it goes over the wire: one, with its length before it. */
+static int ask_for_protocol(SSL_CTX *context, const char *protocol, struct dmsg_error *error)
+{
+    uint8_t wire[1 + UINT8_MAX];
+    size_t size = strlen(protocol);
+    if (size == 0 || size > UINT8_MAX)
+        return dmsg_fail(error, DMSG_E_USAGE, "a protocol's name has 1 to 255 octets (RFC 7301)");
+    wire[0] = (uint8_t)size;
+    memcpy(wire + 1, protocol, size);
+    if (SSL_CTX_set_alpn_protos(context, wire, (unsigned)size + 1) != 0)
+        return dmsg_fail_openssl(error, "setting the protocol for TLS");
+    return 0;
+}
+
 static int prepare(
     struct dmsg_mqtt_tls *tls, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
 {
     tls->context = SSL_CTX_new(TLS_client_method());
-    if (tls->context == NULL || SSL_CTX_set_min_proto_version(tls->context, TLS1_2_VERSION) != 1)
+    int least = config->tls_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    if (tls->context == NULL || SSL_CTX_set_min_proto_version(tls->context, least) != 1)
         return dmsg_fail_openssl(error, "preparing TLS to the broker");
     SSL_CTX_set_app_data(tls->context, tls);
     SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, note_refusal);
-    SSL_CTX_set_info_callback(tls->context, set_server_name);
+    SSL_CTX_set_info_callback(tls->context, begin_handshake);
     SSL_CTX_set_mode(tls->context, SSL_MODE_RELEASE_BUFFERS);
     int code = expect_host(tls, error);
+    if (code == 0 && config->alpn != NULL)
+        code = ask_for_protocol(tls->context, config->alpn, error);
+    if (code == 0 && config->dane)
+        code = dmsg_mqtt_tls_use_dane(tls, error);
     if (code == 0)
         code = load_authorities(tls->context, config, error);
     return code < 0 ? code : load_client(tls->context, config, error);
@@ -132,6 +177,7 @@ void dmsg_mqtt_tls_free(struct dmsg_mqtt_tls **tls)
     if (tls == NULL || *tls == NULL)
         return;
     SSL_CTX_free((*tls)->context);
+    dmsg_buffer_done(&(*tls)->octets);
     free((*tls)->host);
     free(*tls);
     *tls = NULL;

@@ -1,15 +1,6 @@
 #include "service/clock.h"
 
-#include <time.h>
-
 #define JITTER_PART 4
-
-int64_t dmsg_clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int64_t dmsg_pause_take(struct dmsg_pause *pause, const struct dmsg_context *context)
 {

@@ -1,11 +1,9 @@
-/* Time for pauses: monotonic, in milliseconds. What messages say of time is judged by the
-   context's clock. */
+/* Pauses, in milliseconds of the monotonic clock. */
 #ifndef DANEMSG_SERVICE_CLOCK_H
 #define DANEMSG_SERVICE_CLOCK_H
 
+#include "base/monotonic.h"
 #include "danemsg/context.h"
-
-int64_t dmsg_clock_ms(void);
 
 /* Pauses that double from first to most, each up to a quarter shorter by chance, so that many
    clients of one server that was away do not come back in step. */

@@ -29,7 +29,7 @@ static void say_away(struct dmsg_receiver *receiver, const struct dmsg_error *wh
 
 static void count_short_connections(struct dmsg_receiver *receiver)
 {
-    if (dmsg_clock_ms() - receiver->connected_at >= GOOD_TIME) {
+    if (dmsg_now_ms() - receiver->connected_at >= GOOD_TIME) {
         dmsg_pause_reset(&receiver->pause);
         receiver->short_connections = 0;
     } else if (++receiver->short_connections == SHORT_CONNECTIONS) {
@@ -44,9 +44,13 @@ void dmsg_connection_lost(struct dmsg_receiver *receiver, const struct dmsg_erro
     if (receiver->was_connected)
         count_short_connections(receiver);
     say_away(receiver, why);
+    if (receiver->was_subscribed || receiver->state->broker[0] == '\0')
+        receiver->state->broker_at = dmsg_context_now(receiver->config->context);
+    receiver->state->subscribed = false;
+    memcpy(receiver->state->broker, why->text, sizeof receiver->state->broker);
     receiver->was_connected = receiver->was_subscribed = false;
     receiver->reconnect_at =
-        dmsg_clock_ms() + dmsg_pause_take(&receiver->pause, receiver->config->context);
+        dmsg_now_ms() + dmsg_pause_take(&receiver->pause, receiver->config->context);
 }
 
 static void log_grants(const struct dmsg_receiver *receiver)
@@ -69,16 +73,18 @@ void dmsg_connection_keep(struct dmsg_receiver *receiver)
     bool away = receiver->holding || dmsg_mqtt_fd(mqtt) < 0;
     if (!away && dmsg_mqtt_connected(mqtt) && !receiver->was_connected) {
         receiver->was_connected = true;
-        receiver->connected_at = dmsg_clock_ms();
+        receiver->connected_at = dmsg_now_ms();
         receiver->away[0] = '\0';
         log_connection(receiver, DMSG_LOG_INFO, 0, "connected to the broker");
     }
     if (!away && dmsg_mqtt_subscribed(mqtt) && !receiver->was_subscribed) {
-        receiver->was_subscribed = true;
+        receiver->was_subscribed = receiver->state->subscribed = true;
+        receiver->state->broker_at = dmsg_context_now(receiver->config->context);
+        receiver->state->broker[0] = '\0';
         log_connection(receiver, DMSG_LOG_INFO, 0, "subscribed");
         log_grants(receiver);
     }
-    if (!away || dmsg_clock_ms() < receiver->reconnect_at)
+    if (!away || dmsg_now_ms() < receiver->reconnect_at)
         return;
     receiver->holding = false;
     if (dmsg_mqtt_reconnect(mqtt, &why) < 0)

@@ -4,6 +4,14 @@
 /* A failure of ours (memory, OpenSSL) while opening makes the whole batch come again; a message
    that causes it each time must not keep all others away. */
 #define INTERNAL_FAILURES_MAX 5
+/* A stranger's first messages that come faster than DNS answers use up its budget, and honest ones
+   would be refused. So many of them, and reading pauses until the answer, for so many milliseconds
+   at most, and then not again for so long: a zone that is slow on purpose gains a tenth of our
+   time. */
+#define BURST_FROM 250
+#define BURST_BATCH 500
+#define BURST_WAIT 500
+#define BURST_PAUSE 5000
 /* Larger buffers are not kept for the next message. */
 #define BUFFER_KEPT 16384
 
@@ -93,9 +101,48 @@ static int store_verified(struct dmsg_receiver *receiver, struct dmsg_item *item
         return DMSG_E_UNBOUND;
     int code = dmsg_store_accept(
         receiver->config->store, &item->message, item->packet->topic, &item->error);
+    if (code == 0)
+        receiver->state->accepted++;
     if (code == 0 && item->message.format == DMSG_FORMAT_POC)
         dmsg_receiver_note_poc(receiver, &item->message);
+    if (code == 0)
+        dmsg_receiver_note_stale(receiver, item->peer);
     return code;
+}
+
+/* No question about the sender has been answered yet. */
+static bool is_unanswered(const struct dmsg_waiter *waiter)
+{
+    return waiter->asked || waiter->asked_row == 0;
+}
+
+static void note_burst(
+    struct dmsg_receiver *receiver, struct dmsg_waiter *waiter, const struct dmsg_item *item)
+{
+    int64_t now = dmsg_now_ms();
+    if (item->peer != NULL || item->message.early || !is_unanswered(waiter))
+        return;
+    receiver->stranger_at = now;
+    if (++waiter->unanswered < BURST_FROM || now < receiver->burst_again_at)
+        return;
+    receiver->burst = waiter->name;
+    receiver->burst_until = now + BURST_WAIT;
+    receiver->burst_again_at = receiver->burst_until + BURST_PAUSE;
+}
+
+uint64_t dmsg_intake_batch(const struct dmsg_receiver *receiver)
+{
+    bool strangers =
+        receiver->stranger_at != 0 && dmsg_now_ms() - receiver->stranger_at < BURST_WAIT;
+    return strangers ? BURST_BATCH : DMSG_BATCH_MAX;
+}
+
+int64_t dmsg_intake_pauses(const struct dmsg_receiver *receiver, int64_t now)
+{
+    if (now >= receiver->burst_until)
+        return 0;
+    const struct dmsg_waiter *waiter = dmsg_waiters_find(&receiver->waiters, &receiver->burst);
+    return waiter != NULL && is_unanswered(waiter) ? receiver->burst_until : 0;
 }
 
 static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
@@ -112,10 +159,12 @@ static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
         dmsg_waiters_add(&receiver->waiters, &message->sender, message->early ? "" : message->kid);
     if (waiter == NULL)
         return dmsg_fail_memory(&item->error);
+    if (!trusted)
+        note_burst(receiver, waiter, item);
     /* What the cache said already is not asked for again before its time. */
     if (is_new && item->peer != NULL && !item->try_cache) {
         waiter->code = item->error.code;
-        dmsg_waiter_ask_after(waiter, item->peer->expires_at, dmsg_clock_ms(),
+        dmsg_waiter_ask_after(waiter, item->peer->expires_at, dmsg_now_ms(),
             dmsg_context_now(receiver->config->context));
         struct dmsg_error why;
         dmsg_fail(
@@ -170,22 +219,74 @@ static void trim(struct dmsg_buffer *buffer)
         dmsg_buffer_reset(buffer);
 }
 
-static int take_chunk(
-    struct dmsg_receiver *receiver, size_t first, size_t count, struct dmsg_error *error)
+/* A sender may have a key of ours that we do not: the next one of a rollover begun just now. */
+static void open_with_new_keys(
+    struct dmsg_receiver *receiver, struct dmsg_item *items, size_t count)
 {
-    int code = 0;
+    bool strange = false;
+    for (size_t i = 0; i < count; i++)
+        strange |= items[i].fate == DMSG_ITEM_REFUSED && items[i].error.code == DMSG_E_NOT_FOR_ME;
+    if (!strange || !dmsg_receiver_renew(receiver, true))
+        return;
     for (size_t i = 0; i < count; i++) {
-        struct dmsg_item *item = &receiver->items[i];
-        item->packet = dmsg_mqtt_packet(receiver->config->mqtt, first + i);
-        item->peer = NULL;
-        open_one(receiver->opener, item);
+        if (items[i].fate == DMSG_ITEM_REFUSED)
+            open_one(dmsg_pool_opener(receiver->pool), &items[i]);
     }
-    for (size_t i = 0; i < count; i++)
-        look_up_one(receiver, &receiver->items[i]);
-    for (size_t i = 0; i < count; i++)
-        verify_one(receiver->opener, &receiver->items[i]);
-    for (size_t i = 0; i < count; i++) {
-        struct dmsg_item *item = &receiver->items[i];
+}
+
+static struct dmsg_item *chunk_at(struct dmsg_receiver *receiver, size_t first)
+{
+    return receiver->items[first / DMSG_OPEN_CHUNK % 2];
+}
+
+static size_t chunk_size(size_t first, size_t count)
+{
+    size_t left = first < count ? count - first : 0;
+    return left < DMSG_OPEN_CHUNK ? left : DMSG_OPEN_CHUNK;
+}
+
+/* The threads of the pool begin with a chunk, if there is one. */
+static void begin_chunk(struct dmsg_receiver *receiver, size_t first, size_t count)
+{
+    struct dmsg_item *items = chunk_at(receiver, first);
+    size_t size = chunk_size(first, count);
+    for (size_t i = 0; i < size; i++) {
+        items[i].packet = dmsg_mqtt_packet(receiver->config->mqtt, first + i);
+        items[i].peer = NULL;
+    }
+    dmsg_pool_start(receiver->pool, open_one, items, size);
+}
+
+static void verify_chunk(struct dmsg_receiver *receiver, struct dmsg_item *items, size_t size)
+{
+    dmsg_pool_finish(receiver->pool);
+    open_with_new_keys(receiver, items, size);
+    for (size_t i = 0; i < size; i++)
+        look_up_one(receiver, &items[i]);
+    dmsg_pool_start(receiver->pool, verify_one, items, size);
+    dmsg_pool_finish(receiver->pool);
+}
+
+/* What was verified is about to be stored: a store that is far away is asked about all of it at
+   once. */
+static int announce(struct dmsg_receiver *receiver, const struct dmsg_item *items, size_t size,
+    struct dmsg_error *error)
+{
+    const struct dmsg_message *messages[DMSG_OPEN_CHUNK];
+    size_t verified = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (items[i].fate == DMSG_ITEM_VERIFIED)
+            messages[verified++] = &items[i].message;
+    }
+    return dmsg_store_expect(receiver->config->store, messages, verified, error);
+}
+
+static int store_chunk(
+    struct dmsg_receiver *receiver, struct dmsg_item *items, size_t size, struct dmsg_error *error)
+{
+    int code = announce(receiver, items, size, error);
+    for (size_t i = 0; i < size; i++) {
+        struct dmsg_item *item = &items[i];
         judge_one(receiver, item);
         if (code == 0 && (code = store_one(receiver, item)) < 0 && error != NULL)
             *error = item->error;
@@ -196,14 +297,28 @@ static int take_chunk(
     return code;
 }
 
+/* The next chunk is opened by the other threads while this one stores what is verified. */
+static int take_batch(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
+{
+    int code = 0;
+    begin_chunk(receiver, 0, count);
+    for (size_t first = 0; code == 0 && first < count; first += DMSG_OPEN_CHUNK) {
+        struct dmsg_item *items = chunk_at(receiver, first);
+        size_t size = chunk_size(first, count);
+        verify_chunk(receiver, items, size);
+        begin_chunk(receiver, first + DMSG_OPEN_CHUNK, count);
+        code = store_chunk(receiver, items, size, error);
+    }
+    dmsg_pool_finish(receiver->pool); /* of a chunk that is in vain */
+    return code;
+}
+
 int dmsg_intake(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
 {
     struct dmsg_store *store = receiver->config->store;
     int code = dmsg_store_begin(store, error);
-    for (size_t first = 0; code == 0 && first < count; first += DMSG_OPEN_CHUNK) {
-        size_t left = count - first;
-        code = take_chunk(receiver, first, left < DMSG_OPEN_CHUNK ? left : DMSG_OPEN_CHUNK, error);
-    }
+    if (code == 0)
+        code = take_batch(receiver, count, error);
     if (code < 0) {
         dmsg_store_rollback(store);
         return code;

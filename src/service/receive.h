@@ -10,6 +10,18 @@
 #include "danemsg/store.h"
 #include "danemsg/transport.h"
 
+/* What a receiver has seen since its start. It writes, and others of its thread may read at any
+   time. Times are seconds since 1970, 0: never. */
+struct dmsg_receive_state {
+    bool subscribed;              /* connected to the broker, and it sends us messages */
+    int64_t broker_at;            /* when that became so, or ceased to be */
+    char broker[DMSG_ERROR_TEXT]; /* why not; empty while it is */
+    int64_t dns_at;               /* the last answer about a sender */
+    enum dmsg_dns_status dns;     /* and what it was */
+    uint64_t accepted, delivered, put_aside;
+    uint64_t refused[DMSG_ERROR_COUNT]; /* by -1 - code */
+};
+
 struct dmsg_receive_config {
     const struct dmsg_context *context;
     const struct dmsg_identity *identity;
@@ -19,13 +31,33 @@ struct dmsg_receive_config {
     struct dmsg_discovery *discovery;
     const struct dmsg_log *log;
 
-    /* Hands one verified message out. 0: delivered; negative: stop with this error. */
+    /*
+     * Called before each batch, and at once when an envelope is encrypted to no key that is known
+     * here: another identity of the same name, with which the receiver is to go on, or NULL; may be
+     * NULL itself. Then identity_used is called: with 0, and what was used before may be freed; or
+     * with why it cannot be used, and what was used before still is.
+     */
+    const struct dmsg_identity *(*identity_look)(void *user, bool at_once);
+    void (*identity_used)(void *user, const struct dmsg_error *why);
+
+    /* Hands one verified message out. 0: delivered; 1: it is under way, and no other is handed out
+       until delivery_end has told its end; negative: stop with this error. */
     int (*deliver)(void *user, const struct dmsg_record *record, struct dmsg_error *error);
+    /* Of the one under way. 1: delivered; 0: not yet; negative: it failed, and is tried again after
+       a pause, before later ones of its sender, at most ten times; then it is put aside. Both NULL
+       when nothing is ever under way. */
+    int (*delivery_end)(void *user, struct dmsg_error *why);
+    int (*delivery_fd)(void *user); /* readable when it has ended */
+    int64_t retry_pause; /* milliseconds before the second try, doubled each time; 0: a second */
     void *user;
 
     /* Called in every turn of the loop, NULL if not wanted: true ends the loop with 0. */
     bool (*stop)(void *user);
     int wake_fd; /* readable: stop is asked again, and reads from it; -1 for none */
+
+    struct dmsg_receive_state *state; /* kept up to date; NULL if not wanted */
+
+    int threads; /* that open messages; 0: as many as this process may use at once */
 
     uint64_t count_limit; /* -C: ends after this many delivered; 0 for none */
     int timeout;          /* -W: seconds, ends with DMSG_E_TIMEOUT; 0 for none */

@@ -93,6 +93,7 @@ static struct dmsg_waiter *make(struct dmsg_waiters *waiters, const struct dmsg_
     waiter->waiters = waiters;
     waiter->code = DMSG_E_DNS_TEMPORARY;
     waiter->pause = (struct dmsg_pause){.first = DMSG_ASK_FIRST, .most = DMSG_ASK_MOST};
+    waiter->busy = (struct dmsg_pause){.first = DMSG_ASK_BUSY, .most = DMSG_ASK_BUSY_MOST};
     if (tsearch(waiter, &waiters->tree, compare_waiters) == NULL) {
         free(waiter);
         return NULL;

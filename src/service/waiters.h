@@ -11,8 +11,10 @@
 /* Milliseconds. A failed question is repeated after 5 seconds, then ever later. */
 #define DMSG_ASK_FIRST 5000
 #define DMSG_ASK_MOST 600000
-/* The resolver takes no more questions just now. */
+/* The resolver takes no more questions just now, or none about this sender's zone: asked again
+   after this, then ever later; the others are not kept waiting by it. */
 #define DMSG_ASK_BUSY 200
+#define DMSG_ASK_BUSY_MOST 5000
 /* Waiting messages are looked at this often for their deadline. */
 #define DMSG_LOOK_MOST 600000
 
@@ -24,6 +26,7 @@ struct dmsg_waiter {
     bool ready;                   /* is in the list of those to be worked on */
     bool asked;                   /* a question is under way; on_answer gets this waiter */
     bool try_cache;               /* a message that the cache may verify was put behind others */
+    size_t unanswered;            /* messages of a stranger before the first answer */
     int64_t asked_row;            /* rows up to this were there when the question was asked */
     const struct dmsg_peer *peer; /* what is being worked on; owned */
     int64_t cursor;               /* rows up to this are done with the peer */
@@ -33,9 +36,10 @@ struct dmsg_waiter {
     int64_t ask_after;            /* the context's clock: or when this has passed, 0 for none */
     int64_t look_at;              /* monotonic: the next time for anything at all */
     struct dmsg_pause pause;
-    int code;        /* why they wait, for when their time is up */
-    void *kids;      /* tsearch(3): keys that messages wait for */
-    void *kept_kids; /* the same, of those that this pass left waiting */
+    struct dmsg_pause busy; /* after questions that were not taken */
+    int code;               /* why they wait, for when their time is up */
+    void *kids;             /* tsearch(3): keys that messages wait for */
+    void *kept_kids;        /* the same, of those that this pass left waiting */
 };
 
 struct dmsg_waiters {
@@ -43,7 +47,6 @@ struct dmsg_waiters {
     struct dmsg_waiter *first;
     struct dmsg_waiter *ready, **ready_end;
     int64_t scan_at;
-    int64_t busy_until; /* no questions before */
 };
 
 void dmsg_waiters_init(struct dmsg_waiters *waiters);

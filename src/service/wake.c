@@ -24,19 +24,17 @@ static void on_answer(void *user, const struct dmsg_peer *peer)
 static void ask(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 {
     struct dmsg_error why;
-    int64_t now_ms = dmsg_clock_ms();
-    if (now_ms < receiver->waiters.busy_until) {
-        dmsg_waiter_ask_in(waiter, receiver->waiters.busy_until - now_ms, now_ms);
-        return;
-    }
+    int64_t now_ms = dmsg_now_ms();
     int code = dmsg_store_waiting_last(receiver->config->store, &waiter->asked_row, &why);
     if (code == 0)
         code =
             dmsg_discovery_ask(receiver->config->discovery, &waiter->name, on_answer, waiter, &why);
     waiter->asked = code == 0;
+    if (code == 0)
+        dmsg_pause_reset(&waiter->busy);
     if (code == DMSG_E_QUOTA) {
-        receiver->waiters.busy_until = now_ms + DMSG_ASK_BUSY;
-        dmsg_waiter_ask_in(waiter, DMSG_ASK_BUSY, now_ms);
+        dmsg_waiter_ask_in(
+            waiter, dmsg_pause_take(&waiter->busy, receiver->config->context), now_ms);
     } else if (code < 0) {
         dmsg_waiter_ask_in(waiter, TROUBLE_PAUSE, now_ms);
         dmsg_receiver_delay(receiver, &waiter->name, &why, DMSG_LOG_ERROR);
@@ -60,8 +58,8 @@ static int open_row(struct dmsg_receiver *receiver, const struct dmsg_waiter *wa
     dmsg_buffer_put_span(&receiver->topic, record->topic);
     const char *poc_id = record->format == DMSG_FORMAT_POC ? record->id : NULL;
     int code = receiver->topic.failed ? dmsg_fail_memory(why)
-                                      : dmsg_open_resume(receiver->opener, record->content, poc_id,
-                                            record->topic, message, why);
+                                      : dmsg_open_resume(dmsg_pool_opener(receiver->pool),
+                                            record->content, poc_id, record->topic, message, why);
     *verdict = code == DMSG_E_INTERNAL ? DMSG_FAILURE : DMSG_FINAL;
     if (code < 0)
         return code;
@@ -75,7 +73,7 @@ static int open_row(struct dmsg_receiver *receiver, const struct dmsg_waiter *wa
     if (dmsg_waiter_kept(waiter, message->kid))
         return dmsg_fail(why, waiter->code, "behind an earlier message that waits");
     bool decisive = !waiter->peer->from_cache && record->row <= waiter->asked_row;
-    code = dmsg_open_finish(receiver->opener, message, waiter->peer, why);
+    code = dmsg_open_finish(dmsg_pool_opener(receiver->pool), message, waiter->peer, why);
     if (code < 0)
         *verdict = dmsg_receiver_judge(receiver, message, code, decisive);
     return code;
@@ -85,6 +83,8 @@ static int accept_row(struct dmsg_receiver *receiver, struct dmsg_error *why)
 {
     int code = dmsg_store_accept(
         receiver->config->store, &receiver->woken, dmsg_buffer_span(&receiver->topic), why);
+    if (code == 0)
+        receiver->state->accepted++;
     if (code == 0 && receiver->woken.format == DMSG_FORMAT_POC)
         dmsg_receiver_note_poc(receiver, &receiver->woken);
     return code;
@@ -95,7 +95,9 @@ static int keep_row(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter,
     const struct dmsg_record *record, enum dmsg_verdict verdict, const struct dmsg_error *why)
 {
     int64_t until = 0;
-    int code = dmsg_store_waiting_until(receiver->config->store, record->row, &until, NULL);
+    int64_t asked_at = verdict == DMSG_WAIT_FOR_TTL ? waiter->peer->expires_at : waiter->ask_after;
+    int code =
+        dmsg_store_waiting_until(receiver->config->store, record->row, asked_at, &until, NULL);
     if (code < 0)
         return code;
     if (dmsg_context_now(receiver->config->context) >= until) {
@@ -128,6 +130,8 @@ static int work_on_row(
     if (code == 0) {
         verdict = DMSG_FINAL;
         code = accept_row(receiver, &why);
+        if (code == 0)
+            dmsg_receiver_note_stale(receiver, waiter->peer);
     }
     if (code == DMSG_E_INTERNAL || verdict == DMSG_FAILURE)
         return DMSG_E_INTERNAL;
@@ -149,12 +153,13 @@ static int work_on_slice(
     struct dmsg_receiver *receiver, struct dmsg_waiter *waiter, struct dmsg_error *error)
 {
     struct dmsg_store *store = receiver->config->store;
-    int64_t until = dmsg_clock_ms() + DMSG_SLICE_TIME;
+    int64_t until = dmsg_now_ms() + DMSG_SLICE_TIME;
     int64_t row = waiter->cursor;
-    int found = dmsg_store_begin(store, error);
+    /* Undone by a power cut, it waits again. Hundreds of senders must not wait for the disk. */
+    int found = dmsg_store_begin_relaxed(store, error);
     if (found < 0)
         return found;
-    for (int i = 0; i < DMSG_SLICE_ROWS && dmsg_clock_ms() < until; i++) {
+    for (int i = 0; i < DMSG_SLICE_ROWS && dmsg_now_ms() < until; i++) {
         struct dmsg_record record;
         found = dmsg_store_waiting(store, &waiter->name, row, &record, error);
         if (found != 1)
@@ -188,30 +193,37 @@ static void restart_pass(struct dmsg_waiter *waiter)
 static void plan_question(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 {
     const struct dmsg_context *context = receiver->config->context;
-    if (waiter->kept_for_ttl)
+    if (waiter->kept_for_ttl && !waiter->peer->stale)
         dmsg_waiter_ask_after(
-            waiter, waiter->peer->expires_at, dmsg_clock_ms(), dmsg_context_now(context));
+            waiter, waiter->peer->expires_at, dmsg_now_ms(), dmsg_context_now(context));
     else
-        dmsg_waiter_ask_in(waiter, dmsg_pause_take(&waiter->pause, context), dmsg_clock_ms());
+        dmsg_waiter_ask_in(waiter, dmsg_pause_take(&waiter->pause, context), dmsg_now_ms());
 }
 
 static void finish_pass(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 {
+    if (waiter->peer != NULL) {
+        receiver->state->dns_at = dmsg_context_now(receiver->config->context);
+        receiver->state->dns = waiter->peer->status;
+    }
     if (waiter->kept == 0) {
         dmsg_waiters_remove(&receiver->waiters, waiter);
         return;
     }
     if (waiter->peer != NULL) {
         struct dmsg_error why;
-        dmsg_fail(&why, waiter->code, "%zu message%s of this sender wait%s: %s", waiter->kept,
+        dmsg_fail(&why, waiter->code, "%zu message%s of this sender wait%s: %s%s", waiter->kept,
             waiter->kept == 1 ? "" : "s", waiter->kept == 1 ? "s" : "",
+            dmsg_context_synchronised(receiver->config->context)
+                ? ""
+                : "the clock of this machine is not set yet: ",
             waiter->peer->why[0] != '\0' ? waiter->peer->why : dmsg_error_meaning(waiter->code));
         dmsg_receiver_delay(receiver, &waiter->name, &why, DMSG_LOG_WARNING);
         plan_question(receiver, waiter);
         dmsg_peer_release(waiter->peer);
         waiter->peer = NULL;
     } else {
-        waiter->look_at = dmsg_clock_ms() + DMSG_LOOK_MOST;
+        waiter->look_at = dmsg_now_ms() + DMSG_LOOK_MOST;
     }
     dmsg_waiter_settle(waiter);
     restart_pass(waiter);
@@ -220,7 +232,7 @@ static void finish_pass(struct dmsg_receiver *receiver, struct dmsg_waiter *wait
 static void work_on(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 {
     struct dmsg_error error;
-    int64_t now_ms = dmsg_clock_ms();
+    int64_t now_ms = dmsg_now_ms();
     if (waiter->asked)
         return; /* the answer makes it ready again */
     if (waiter->peer == NULL && waiter->try_cache)
@@ -249,9 +261,9 @@ static void work_on(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
 
 bool dmsg_wake(struct dmsg_receiver *receiver)
 {
-    int64_t now_ms = dmsg_clock_ms();
+    int64_t now_ms = dmsg_now_ms();
     dmsg_waiters_scan(&receiver->waiters, now_ms, dmsg_context_now(receiver->config->context));
-    while (receiver->waiters.ready != NULL && dmsg_clock_ms() - now_ms < DMSG_SLICE_TIME)
+    while (receiver->waiters.ready != NULL && dmsg_now_ms() - now_ms < DMSG_SLICE_TIME)
         work_on(receiver, dmsg_waiters_take_ready(&receiver->waiters));
     return receiver->waiters.ready != NULL;
 }

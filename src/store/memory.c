@@ -2,15 +2,23 @@
 #include "base/fail.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* What was done in a transaction, so that it can be undone, last things first. */
 struct undo {
-    enum { UNDO_ID, UNDO_FACTS, UNDO_PUT, UNDO_TAKE } kind;
+    enum { UNDO_ID, UNDO_FACTS, UNDO_PUT, UNDO_TAKE, UNDO_FAILURE } kind;
     struct dmsg_memory_sender *sender;
     struct dmsg_memory_id *id;
     struct dmsg_memory_record *record;
     bool verified, sent_v1;
     int64_t newest_issued;
+};
+
+/* A key, and when the last message that it signed expires. */
+struct issued {
+    struct issued *next;
+    char kid[DMSG_KEY_ID_SIZE];
+    int64_t until;
 };
 
 struct memory_store {
@@ -19,6 +27,7 @@ struct memory_store {
     struct dmsg_memory_records records;
     struct undo *journal;
     size_t journal_size, journal_capacity;
+    struct issued *issued;
 };
 
 static struct memory_store *memory_of(struct dmsg_store *store)
@@ -47,8 +56,9 @@ static void journal_put(struct memory_store *memory, struct undo undo)
     memory->journal[memory->journal_size++] = undo;
 }
 
-static int memory_begin(struct dmsg_store *store, struct dmsg_error *error)
+static int memory_begin(struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
+    (void)durable;
     return dmsg_memory_ids_shrink(&memory_of(store)->senders, error);
 }
 
@@ -58,7 +68,7 @@ static int memory_commit(struct dmsg_store *store, struct dmsg_error *error)
     (void)error;
     for (size_t i = 0; i < memory->journal_size; i++) {
         if (memory->journal[i].kind == UNDO_TAKE)
-            dmsg_memory_record_free(&memory->records, memory->journal[i].record);
+            dmsg_memory_record_free(memory->journal[i].record);
     }
     memory->journal_size = 0;
     dmsg_memory_senders_settle(&memory->senders);
@@ -78,10 +88,14 @@ static void undo_one(struct memory_store *memory, const struct undo *undo)
         break;
     case UNDO_PUT:
         dmsg_memory_record_take(&memory->records, undo->record);
-        dmsg_memory_record_free(&memory->records, undo->record);
+        dmsg_memory_record_free(undo->record);
         break;
     case UNDO_TAKE:
         dmsg_memory_record_put(&memory->records, undo->record);
+        break;
+    case UNDO_FAILURE:
+        undo->record->failures--;
+        undo->record->aside = false;
         break;
     }
 }
@@ -97,18 +111,19 @@ static void memory_rollback(struct dmsg_store *store)
 /* ------------------------------------------------------------------------- senders and ids */
 
 static int memory_sender(struct dmsg_store *store, const struct dmsg_name *name,
-    struct dmsg_store_sender *out, struct dmsg_error *error)
+    struct dmsg_span text, struct dmsg_store_sender *out, struct dmsg_error *error)
 {
     const struct dmsg_memory_senders *senders = &memory_of(store)->senders;
     const struct dmsg_memory_sender *sender = dmsg_memory_sender_find(senders, name);
+    const struct dmsg_memory_zone *zone = dmsg_memory_zone_find(senders, text);
     (void)error;
     *out = (struct dmsg_store_sender){.purged_until = senders->purged_until};
+    if (zone != NULL && zone->purged_until > out->purged_until)
+        out->purged_until = zone->purged_until;
     if (sender == NULL)
         return 0;
     out->verified = sender->verified;
     out->sent_v1 = sender->sent_v1;
-    if (sender->purged_until > out->purged_until)
-        out->purged_until = sender->purged_until;
     return 0;
 }
 
@@ -118,7 +133,7 @@ static int memory_remember(
     struct memory_store *memory = memory_of(store);
     const struct dmsg_message *message = entry->message;
     struct dmsg_memory_sender *sender =
-        dmsg_memory_sender_touch(&memory->senders, &message->sender);
+        dmsg_memory_sender_touch(&memory->senders, &message->sender, entry->zone);
     if (sender == NULL || !journal_ready(memory))
         return dmsg_fail_memory(error);
     if (dmsg_memory_id_known(sender, message->id))
@@ -155,7 +170,7 @@ static int put_new(struct memory_store *memory, const struct dmsg_store_entry *e
     struct dmsg_memory_sender **out, struct dmsg_error *error)
 {
     struct dmsg_memory_sender *sender =
-        dmsg_memory_sender_touch(&memory->senders, &entry->message->sender);
+        dmsg_memory_sender_touch(&memory->senders, &entry->message->sender, entry->zone);
     if (sender == NULL || !journal_ready(memory))
         return dmsg_fail_memory(error);
     struct dmsg_memory_record *record =
@@ -171,9 +186,10 @@ static int put_new(struct memory_store *memory, const struct dmsg_store_entry *e
 static int take(
     struct memory_store *memory, struct dmsg_memory_record *record, struct dmsg_error *error)
 {
-    struct dmsg_memory_sender *sender = dmsg_memory_sender_touch(&memory->senders, &record->name);
-    if (sender == NULL || !journal_ready(memory))
+    if (!journal_ready(memory))
         return dmsg_fail_memory(error);
+    if (record->sender != NULL) /* is there, so that this finds it */
+        (void)dmsg_memory_sender_touch(&memory->senders, &record->name, (struct dmsg_span){0});
     dmsg_memory_record_take(&memory->records, record);
     journal_put(memory, (struct undo){.kind = UNDO_TAKE, .record = record});
     return 0;
@@ -213,6 +229,20 @@ static int memory_next(
     const struct dmsg_memory_record *record =
         dmsg_memory_kept_after(&memory_of(store)->records, after);
     (void)error;
+    while (record != NULL && record->aside)
+        record = record->next;
+    if (record == NULL)
+        return 0;
+    dmsg_memory_record_show(record, out);
+    return 1;
+}
+
+static int memory_kept(
+    struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
+{
+    const struct dmsg_memory_record *record =
+        dmsg_memory_kept_after(&memory_of(store)->records, after);
+    (void)error;
     if (record == NULL)
         return 0;
     dmsg_memory_record_show(record, out);
@@ -226,6 +256,31 @@ static int memory_delivered(struct dmsg_store *store, int64_t row, struct dmsg_e
     if (record == NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "no message with this row waits for delivery");
     return take(memory, record, error);
+}
+
+static int memory_failed(
+    struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error)
+{
+    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
+    if (record == NULL || record->aside)
+        return dmsg_fail(error, DMSG_E_USAGE, "no message with this row waits for delivery");
+    if (!journal_ready(memory))
+        return dmsg_fail_memory(error);
+    journal_put(memory, (struct undo){.kind = UNDO_FAILURE, .record = record});
+    record->aside = ++record->failures >= most;
+    return record->aside;
+}
+
+/* What is delivered is gone already. */
+static int memory_retain(
+    struct dmsg_store *store, int64_t before, int64_t octets, struct dmsg_error *error)
+{
+    (void)store;
+    (void)before;
+    (void)octets;
+    (void)error;
+    return 0;
 }
 
 /* --------------------------------------------------------------------------------- waiting */
@@ -248,15 +303,23 @@ static int memory_wait(
     return put_new(memory_of(store), entry, true, &sender, error);
 }
 
-static int memory_usage(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
-    struct dmsg_store_usage *out, struct dmsg_error *error)
+static int memory_usage(struct dmsg_store *store, enum dmsg_store_whose whose,
+    const struct dmsg_store_entry *entry, struct dmsg_store_usage *out, struct dmsg_error *error)
 {
-    const struct dmsg_memory_records *records = &memory_of(store)->records;
+    const struct memory_store *memory = memory_of(store);
+    const struct dmsg_memory_sender *sender =
+        dmsg_memory_sender_find(&memory->senders, &entry->message->sender);
+    const struct dmsg_memory_zone *zone = dmsg_memory_zone_find(&memory->senders, entry->zone);
     (void)error;
-    if (zone != NULL)
-        *out = dmsg_memory_zone_usage(records, *zone);
-    else
-        *out = trusted ? records->trusted : records->strangers;
+    *out = (struct dmsg_store_usage){0};
+    if (whose == DMSG_STORE_TRUSTED)
+        *out = memory->records.trusted;
+    else if (whose == DMSG_STORE_STRANGERS)
+        *out = memory->records.strangers;
+    else if (whose == DMSG_STORE_NAME && sender != NULL)
+        *out = sender->usage;
+    else if (whose == DMSG_STORE_ZONE && zone != NULL)
+        *out = zone->usage;
     return 0;
 }
 
@@ -304,11 +367,65 @@ static int memory_deadline(struct dmsg_store *store, int64_t row, struct dmsg_st
     if (record == NULL)
         return 0;
     *out = (struct dmsg_store_deadline){.format = record->format,
-        .trusted = record->zone == NULL,
+        .trusted = !record->stranger,
         .issued_at = record->issued_at,
         .expires_at = record->expires_at,
         .received_at = record->received_at};
     return 1;
+}
+
+/* ----------------------------------------------------------------------------- notes */
+
+/* Not undone by a rollback: a key is then believed to be in use for longer than it is. */
+static int memory_note_issued(
+    struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error)
+{
+    struct memory_store *memory = memory_of(store);
+    struct issued *issued = memory->issued;
+    while (issued != NULL && strcmp(issued->kid, kid) != 0)
+        issued = issued->next;
+    if (issued == NULL) {
+        issued = calloc(1, sizeof *issued);
+        if (issued == NULL)
+            return dmsg_fail_memory(error);
+        strncpy(issued->kid, kid, sizeof issued->kid - 1);
+        issued->next = memory->issued;
+        memory->issued = issued;
+    }
+    if (expires_at > issued->until)
+        issued->until = expires_at;
+    return 0;
+}
+
+/* What is delivered is forgotten. */
+static int memory_depths(
+    struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error)
+{
+    const struct dmsg_memory_records *records = &memory_of(store)->records;
+    struct dmsg_store_depths depths = {0};
+    (void)error;
+    for (const struct dmsg_memory_record *record = records->kept.first; record != NULL;
+         record = record->next)
+        *(record->aside ? &depths.failed : &depths.undelivered) += 1;
+    for (const struct dmsg_memory_record *record = records->waiting.first; record != NULL;
+         record = record->next)
+        depths.waiting++;
+    *out = depths;
+    return 0;
+}
+
+static int memory_issued_until(
+    struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error)
+{
+    (void)error;
+    for (const struct issued *issued = memory_of(store)->issued; issued != NULL;
+         issued = issued->next) {
+        if (strcmp(issued->kid, kid) != 0)
+            continue;
+        *until = issued->until;
+        return 1;
+    }
+    return 0;
 }
 
 /* ------------------------------------------------------------------------ opening, closing */
@@ -316,6 +433,11 @@ static int memory_deadline(struct dmsg_store *store, int64_t row, struct dmsg_st
 static void memory_close(struct dmsg_store *store)
 {
     struct memory_store *memory = memory_of(store);
+    while (memory->issued != NULL) {
+        struct issued *next = memory->issued->next;
+        free(memory->issued);
+        memory->issued = next;
+    }
     dmsg_memory_records_free(&memory->records);
     dmsg_memory_senders_free(&memory->senders);
     free(memory->journal);
@@ -332,6 +454,9 @@ static const struct dmsg_store_operations memory_operations = {
     .keep = memory_keep,
     .next = memory_next,
     .delivered = memory_delivered,
+    .failed = memory_failed,
+    .kept = memory_kept,
+    .retain = memory_retain,
     .waits = memory_waits,
     .wait = memory_wait,
     .usage = memory_usage,
@@ -339,6 +464,9 @@ static const struct dmsg_store_operations memory_operations = {
     .waiting_last = memory_waiting_last,
     .waited = memory_waited,
     .deadline = memory_deadline,
+    .note_issued = memory_note_issued,
+    .depths = memory_depths,
+    .issued_until = memory_issued_until,
     .times = memory_times,
     .purge = memory_purge,
 };
@@ -349,8 +477,11 @@ int dmsg_store_open_memory(struct dmsg_store **out, const struct dmsg_context *c
     struct memory_store *memory = calloc(1, sizeof *memory);
     if (memory == NULL)
         return dmsg_fail_memory(error);
-    memory->store = (struct dmsg_store){
-        .operations = &memory_operations, .context = context, .recipient = *recipient};
+    memory->store = (struct dmsg_store){.operations = &memory_operations,
+        .context = context,
+        .recipient = *recipient,
+        .retain_time = DMSG_RETAIN_TIME,
+        .retain_octets = DMSG_RETAIN_OCTETS};
     *out = &memory->store;
     return 0;
 }

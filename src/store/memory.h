@@ -10,8 +10,6 @@
 /* Ids remembered at all, about 40 MiB with what keeps them in order; checked between
    transactions, so that one batch may be over it. */
 #define DMSG_MEMORY_IDS_MAX 262144
-/* A sender with more than this part of them pays for the room that is missing, alone. */
-#define DMSG_MEMORY_IDS_SHARE 8
 /* Senders remembered although nothing of theirs is here: that they were verified, sent v1. */
 #define DMSG_MEMORY_SENDERS_MAX 65536
 /* Payloads that are not delivered yet: some batches' worth. */
@@ -24,10 +22,13 @@ struct dmsg_memory_id {
     char id[DMSG_MESSAGE_ID_SIZE];
 };
 
-/* What strangers of one zone wait at the expense of. */
+/* What is counted together: names below the same two labels. */
 struct dmsg_memory_zone {
-    struct dmsg_store_usage usage;
-    size_t records; /* that point here, also those that were taken in an open transaction */
+    struct dmsg_memory_zone *previous, *next;
+    struct dmsg_store_usage usage; /* what strangers of it wait */
+    size_t senders, id_count;
+    int64_t purged_until; /* besides the store's own */
+    int64_t median;       /* while half of the ids are forgotten */
     char text[DMSG_NAME_TEXT];
 };
 
@@ -37,9 +38,10 @@ struct dmsg_memory_record {
     struct dmsg_memory_record *sender_previous, *sender_next; /* waiting: of its sender, by row */
     struct dmsg_memory_sender *sender; /* of a waiting message; a kept one may outlive it */
     struct dmsg_name name;             /* the sender's */
-    struct dmsg_memory_zone *zone;     /* of a waiting stranger */
-    bool waiting;
+    bool waiting, stranger;
+    bool aside; /* not to be delivered any more */
     int64_t row;
+    int64_t failures;
     enum dmsg_format format;
     char id[DMSG_MESSAGE_ID_SIZE];
     char kid[DMSG_KEY_ID_SIZE];
@@ -55,11 +57,12 @@ struct dmsg_memory_list {
 
 struct dmsg_memory_sender {
     struct dmsg_name name;
+    struct dmsg_memory_zone *zone;
     struct dmsg_memory_sender *previous, *next;
     struct dmsg_memory_sender *next_touched; /* in this transaction; only while touched */
     bool touched;
     bool verified, sent_v1;
-    int64_t purged_until; /* besides the store's own */
+    struct dmsg_store_usage usage; /* what waits of it while trusted */
     struct dmsg_memory_id *first_id;
     size_t id_count;
     void *id_tree;      /* tsearch(3) by id */
@@ -71,6 +74,8 @@ struct dmsg_memory_sender {
 struct dmsg_memory_senders {
     void *tree; /* tsearch(3) by name */
     struct dmsg_memory_sender *first, *last, *touched;
+    void *zone_tree; /* tsearch(3) by text */
+    struct dmsg_memory_zone *first_zone;
     size_t count;
     size_t id_count;
     int64_t purged_until;
@@ -82,7 +87,10 @@ struct dmsg_memory_sender *dmsg_memory_sender_find(
     const struct dmsg_memory_senders *senders, const struct dmsg_name *name);
 /* The same, made if there is none; NULL only without memory. Marks it as touched. */
 struct dmsg_memory_sender *dmsg_memory_sender_touch(
-    struct dmsg_memory_senders *senders, const struct dmsg_name *name);
+    struct dmsg_memory_senders *senders, const struct dmsg_name *name, struct dmsg_span zone);
+/* The zone of that text, or NULL. */
+struct dmsg_memory_zone *dmsg_memory_zone_find(
+    const struct dmsg_memory_senders *senders, struct dmsg_span text);
 /* At a transaction's end: drops touched senders that nothing is known of. */
 void dmsg_memory_senders_settle(struct dmsg_memory_senders *senders);
 void dmsg_memory_senders_free(struct dmsg_memory_senders *senders);
@@ -106,7 +114,6 @@ struct dmsg_memory_records {
     struct dmsg_memory_record *shown;  /* the waiting one that was given out last */
     size_t kept_octets;
     struct dmsg_store_usage trusted, strangers;
-    void *zone_tree; /* tsearch(3) by text */
     int64_t last_row;
 };
 
@@ -114,8 +121,7 @@ struct dmsg_memory_records {
 struct dmsg_memory_record *dmsg_memory_record_new(struct dmsg_memory_records *records,
     struct dmsg_memory_sender *sender, const struct dmsg_store_entry *entry, bool waiting);
 /* Of one that is in no list any more. */
-void dmsg_memory_record_free(
-    struct dmsg_memory_records *records, struct dmsg_memory_record *record);
+void dmsg_memory_record_free(struct dmsg_memory_record *record);
 void dmsg_memory_record_show(const struct dmsg_memory_record *record, struct dmsg_record *out);
 
 /* Puts it at its list's end; put again after a take, undone in the reverse order, where it was. */
@@ -133,8 +139,6 @@ struct dmsg_memory_record *dmsg_memory_waiting_find(
     const struct dmsg_memory_records *records, int64_t row);
 bool dmsg_memory_waiting_same(
     const struct dmsg_memory_sender *sender, const char *id, struct dmsg_span content);
-struct dmsg_store_usage dmsg_memory_zone_usage(
-    const struct dmsg_memory_records *records, struct dmsg_span zone);
 void dmsg_memory_records_free(struct dmsg_memory_records *records);
 
 #endif

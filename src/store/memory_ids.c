@@ -5,6 +5,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ----------------------------------------------------------------------------------- zones */
+
+static int compare_zones(const void *a, const void *b)
+{
+    const struct dmsg_memory_zone *left = a, *right = b;
+    return strcmp(left->text, right->text);
+}
+
+struct dmsg_memory_zone *dmsg_memory_zone_find(
+    const struct dmsg_memory_senders *senders, struct dmsg_span text)
+{
+    struct dmsg_memory_zone key = {0};
+    memcpy(key.text, text.data, text.size);
+    struct dmsg_memory_zone *const *found = tfind(&key, &senders->zone_tree, compare_zones);
+    return found != NULL ? *found : NULL;
+}
+
+static struct dmsg_memory_zone *make_zone(
+    struct dmsg_memory_senders *senders, struct dmsg_span text)
+{
+    struct dmsg_memory_zone *zone = dmsg_memory_zone_find(senders, text);
+    if (zone != NULL)
+        return zone;
+    zone = calloc(1, sizeof *zone);
+    if (zone == NULL)
+        return NULL;
+    memcpy(zone->text, text.data, text.size);
+    if (tsearch(zone, &senders->zone_tree, compare_zones) == NULL) {
+        free(zone);
+        return NULL;
+    }
+    zone->next = senders->first_zone;
+    if (zone->next != NULL)
+        zone->next->previous = zone;
+    senders->first_zone = zone;
+    return zone;
+}
+
+static void drop_zone(struct dmsg_memory_senders *senders, struct dmsg_memory_zone *zone)
+{
+    tdelete(zone, &senders->zone_tree, compare_zones);
+    *(zone->previous != NULL ? &zone->previous->next : &senders->first_zone) = zone->next;
+    if (zone->next != NULL)
+        zone->next->previous = zone->previous;
+    free(zone);
+}
+
+/* Of nobody, and no id that was forgotten here could come again. */
+static void settle_zone(struct dmsg_memory_senders *senders, struct dmsg_memory_zone *zone)
+{
+    if (zone->senders == 0 && zone->purged_until <= senders->purged_until)
+        drop_zone(senders, zone);
+}
+
 /* --------------------------------------------------------------------------------- senders */
 
 static int compare_senders(const void *a, const void *b)
@@ -21,8 +75,8 @@ struct dmsg_memory_sender *dmsg_memory_sender_find(
     return found != NULL ? *found : NULL;
 }
 
-static struct dmsg_memory_sender *add_sender(
-    struct dmsg_memory_senders *senders, const struct dmsg_name *name)
+static struct dmsg_memory_sender *add_sender(struct dmsg_memory_senders *senders,
+    const struct dmsg_name *name, struct dmsg_memory_zone *zone)
 {
     struct dmsg_memory_sender *sender = calloc(1, sizeof *sender);
     if (sender == NULL)
@@ -32,6 +86,8 @@ static struct dmsg_memory_sender *add_sender(
         free(sender);
         return NULL;
     }
+    sender->zone = zone;
+    zone->senders++;
     sender->previous = senders->last;
     *(senders->last != NULL ? &senders->last->next : &senders->first) = sender;
     senders->last = sender;
@@ -45,15 +101,27 @@ static void drop_sender(struct dmsg_memory_senders *senders, struct dmsg_memory_
     *(sender->previous != NULL ? &sender->previous->next : &senders->first) = sender->next;
     *(sender->next != NULL ? &sender->next->previous : &senders->last) = sender->previous;
     senders->count--;
+    sender->zone->senders--;
+    settle_zone(senders, sender->zone);
     free(sender);
 }
 
+static struct dmsg_memory_sender *make_sender(
+    struct dmsg_memory_senders *senders, const struct dmsg_name *name, struct dmsg_span text)
+{
+    struct dmsg_memory_zone *zone = make_zone(senders, text);
+    struct dmsg_memory_sender *sender = zone != NULL ? add_sender(senders, name, zone) : NULL;
+    if (zone != NULL)
+        settle_zone(senders, zone);
+    return sender;
+}
+
 struct dmsg_memory_sender *dmsg_memory_sender_touch(
-    struct dmsg_memory_senders *senders, const struct dmsg_name *name)
+    struct dmsg_memory_senders *senders, const struct dmsg_name *name, struct dmsg_span zone)
 {
     struct dmsg_memory_sender *sender = dmsg_memory_sender_find(senders, name);
     if (sender == NULL)
-        sender = add_sender(senders, name);
+        sender = make_sender(senders, name, zone);
     if (sender == NULL || sender->touched)
         return sender;
     sender->touched = true;
@@ -62,12 +130,10 @@ struct dmsg_memory_sender *dmsg_memory_sender_touch(
     return sender;
 }
 
-/* Nothing of the sender's is here, and no id of its that was forgotten could come again. */
-static bool is_idle(
-    const struct dmsg_memory_senders *senders, const struct dmsg_memory_sender *sender)
+/* Nothing of the sender's is here. */
+static bool is_idle(const struct dmsg_memory_sender *sender)
 {
-    return sender->id_count == 0 && sender->waiting.first == NULL &&
-           sender->purged_until <= senders->purged_until;
+    return sender->id_count == 0 && sender->waiting.first == NULL;
 }
 
 void dmsg_memory_senders_settle(struct dmsg_memory_senders *senders)
@@ -76,7 +142,7 @@ void dmsg_memory_senders_settle(struct dmsg_memory_senders *senders)
         struct dmsg_memory_sender *sender = senders->touched;
         senders->touched = sender->next_touched;
         sender->touched = false;
-        if (!sender->verified && is_idle(senders, sender))
+        if (!sender->verified && is_idle(sender))
             drop_sender(senders, sender);
     }
 }
@@ -88,6 +154,8 @@ void dmsg_memory_senders_free(struct dmsg_memory_senders *senders)
         tdestroy(sender->id_tree, free);
         drop_sender(senders, sender);
     }
+    while (senders->first_zone != NULL)
+        drop_zone(senders, senders->first_zone);
 }
 
 /* ------------------------------------------------------------------------------------- ids */
@@ -128,6 +196,7 @@ struct dmsg_memory_id *dmsg_memory_id_add(struct dmsg_memory_senders *senders,
         new->next->previous = new;
     sender->first_id = new;
     sender->id_count++;
+    sender->zone->id_count++;
     senders->id_count++;
     return new;
 }
@@ -140,6 +209,7 @@ void dmsg_memory_id_remove(struct dmsg_memory_senders *senders, struct dmsg_memo
     if (id->next != NULL)
         id->next->previous = id->previous;
     sender->id_count--;
+    sender->zone->id_count--;
     senders->id_count--;
     free(id);
 }
@@ -156,6 +226,10 @@ void dmsg_memory_ids_purge(struct dmsg_memory_senders *senders, int64_t limit, i
             if (id->format == DMSG_FORMAT_V1 ? id->until < limit : id->until <= now)
                 dmsg_memory_id_remove(senders, sender, id);
         }
+    }
+    for (struct dmsg_memory_zone *zone = senders->first_zone, *next; zone != NULL; zone = next) {
+        next = zone->next;
+        settle_zone(senders, zone);
     }
 }
 
@@ -175,71 +249,72 @@ static int64_t forget(
     return refused;
 }
 
-static int compare_times(const void *a, const void *b)
+/* An id as far as forgetting goes: whose, and until when. */
+struct age {
+    struct dmsg_memory_zone *zone;
+    int64_t until;
+};
+
+static int compare_ages(const void *a, const void *b)
 {
-    const int64_t *left = a, *right = b;
-    return (*left > *right) - (*left < *right);
+    const struct age *left = a, *right = b;
+    if (left->zone != right->zone)
+        return (left->zone > right->zone) - (left->zone < right->zone);
+    return (left->until > right->until) - (left->until < right->until);
 }
 
-/* The middle one of the times of a sender's ids, or of everybody's. */
-static int find_median(int64_t *out, const struct dmsg_memory_senders *senders,
-    const struct dmsg_memory_sender *only, struct dmsg_error *error)
+/* Of each zone with at least so many ids, the time up to which half of them are. */
+static int find_medians(struct dmsg_memory_senders *senders, size_t least, struct dmsg_error *error)
 {
     size_t count = 0;
-    int64_t *times = calloc(senders->id_count, sizeof *times);
-    if (times == NULL)
+    struct age *ages = calloc(senders->id_count, sizeof *ages);
+    if (ages == NULL)
         return dmsg_fail_memory(error);
-    const struct dmsg_memory_sender *sender = only != NULL ? only : senders->first;
-    for (; sender != NULL; sender = only != NULL ? NULL : sender->next) {
+    for (const struct dmsg_memory_sender *sender = senders->first; sender != NULL;
+         sender = sender->next) {
+        sender->zone->median = INT64_MIN;
+        if (sender->zone->id_count < least)
+            continue;
         for (const struct dmsg_memory_id *id = sender->first_id; id != NULL; id = id->next)
-            times[count++] = id->until;
+            ages[count++] = (struct age){sender->zone, id->until};
     }
-    qsort(times, count, sizeof *times, compare_times);
-    *out = times[count / 2];
-    free(times);
+    qsort(ages, count, sizeof *ages, compare_ages);
+    for (size_t first = 0; first < count; first += ages[first].zone->id_count)
+        ages[first].zone->median = ages[first + (ages[first].zone->id_count - 1) / 2].until;
+    free(ages);
     return 0;
 }
 
-static int forget_older_half(
-    struct dmsg_memory_senders *senders, struct dmsg_memory_sender *only, struct dmsg_error *error)
+/* The zones with most ids, and those with at least half as many, forget half of theirs. */
+static int forget_older_half(struct dmsg_memory_senders *senders, struct dmsg_error *error)
 {
-    int64_t median = 0;
-    if (find_median(&median, senders, only, error) < 0)
+    size_t most = 0;
+    for (const struct dmsg_memory_zone *zone = senders->first_zone; zone != NULL; zone = zone->next)
+        most = zone->id_count > most ? zone->id_count : most;
+    if (find_medians(senders, (most + 1) / 2, error) < 0)
         return DMSG_E_INTERNAL;
-    struct dmsg_memory_sender *sender = only != NULL ? only : senders->first;
-    int64_t *threshold = only != NULL ? &only->purged_until : &senders->purged_until;
-    for (; sender != NULL; sender = only != NULL ? NULL : sender->next) {
-        int64_t refused = forget(senders, sender, median);
-        if (refused > *threshold)
-            *threshold = refused;
-    }
-    return 0;
-}
-
-static struct dmsg_memory_sender *find_largest(const struct dmsg_memory_senders *senders)
-{
-    struct dmsg_memory_sender *largest = senders->first;
     for (struct dmsg_memory_sender *sender = senders->first; sender != NULL;
          sender = sender->next) {
-        if (sender->id_count > largest->id_count)
-            largest = sender;
+        if (sender->zone->median == INT64_MIN)
+            continue;
+        int64_t refused = forget(senders, sender, sender->zone->median);
+        if (refused > sender->zone->purged_until)
+            sender->zone->purged_until = refused;
     }
-    return largest;
+    return 0;
 }
 
 int dmsg_memory_ids_shrink(struct dmsg_memory_senders *senders, struct dmsg_error *error)
 {
     while (senders->id_count > DMSG_MEMORY_IDS_MAX) {
-        struct dmsg_memory_sender *largest = find_largest(senders);
-        bool alone = largest->id_count > DMSG_MEMORY_IDS_MAX / DMSG_MEMORY_IDS_SHARE;
-        if (forget_older_half(senders, alone ? largest : NULL, error) < 0)
+        if (forget_older_half(senders, error) < 0)
             return DMSG_E_INTERNAL;
     }
     if (senders->count <= DMSG_MEMORY_SENDERS_MAX)
         return 0;
     for (struct dmsg_memory_sender *sender = senders->first, *next; sender != NULL; sender = next) {
         next = sender->next;
-        if (is_idle(senders, sender))
+        if (is_idle(sender))
             drop_sender(senders, sender);
     }
     return 0;

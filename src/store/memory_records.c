@@ -5,61 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------------- budgets by zone */
-
-static int compare_zones(const void *a, const void *b)
-{
-    const struct dmsg_memory_zone *left = a, *right = b;
-    return strcmp(left->text, right->text);
-}
-
-static struct dmsg_memory_zone *find_zone(
-    const struct dmsg_memory_records *records, struct dmsg_span text)
-{
-    struct dmsg_memory_zone key = {0};
-    memcpy(key.text, text.data, text.size);
-    struct dmsg_memory_zone *const *found = tfind(&key, &records->zone_tree, compare_zones);
-    return found != NULL ? *found : NULL;
-}
-
-static struct dmsg_memory_zone *make_zone(
-    struct dmsg_memory_records *records, struct dmsg_span text)
-{
-    struct dmsg_memory_zone *zone = find_zone(records, text);
-    if (zone != NULL)
-        return zone;
-    zone = calloc(1, sizeof *zone);
-    if (zone == NULL)
-        return NULL;
-    memcpy(zone->text, text.data, text.size);
-    if (tsearch(zone, &records->zone_tree, compare_zones) != NULL)
-        return zone;
-    free(zone);
-    return NULL;
-}
-
-struct dmsg_store_usage dmsg_memory_zone_usage(
-    const struct dmsg_memory_records *records, struct dmsg_span zone)
-{
-    const struct dmsg_memory_zone *found = find_zone(records, zone);
-    return found != NULL ? found->usage : (struct dmsg_store_usage){0};
-}
+/* --------------------------------------------------------------------------------- budgets */
 
 static size_t octets_of(const struct dmsg_memory_record *record)
 {
     return record->topic_size + record->content_size;
 }
 
-static void charge(struct dmsg_store_usage *usage, const struct dmsg_memory_record *record)
+static void charge_one(struct dmsg_store_usage *usage, const struct dmsg_memory_record *record)
 {
     usage->messages++;
     usage->octets += octets_of(record);
 }
 
-static void discharge(struct dmsg_store_usage *usage, const struct dmsg_memory_record *record)
+static void discharge_one(struct dmsg_store_usage *usage, const struct dmsg_memory_record *record)
 {
     usage->messages--;
     usage->octets -= octets_of(record);
+}
+
+static void for_each_budget(struct dmsg_memory_records *records,
+    const struct dmsg_memory_record *record,
+    void (*change)(struct dmsg_store_usage *usage, const struct dmsg_memory_record *record))
+{
+    change(record->stranger ? &records->strangers : &records->trusted, record);
+    change(record->stranger ? &record->sender->zone->usage : &record->sender->usage, record);
 }
 
 /* ------------------------------------------------------------------------------ one record */
@@ -92,18 +62,11 @@ struct dmsg_memory_record *dmsg_memory_record_new(struct dmsg_memory_records *re
         calloc(1, sizeof *record + entry->topic.size + content.size);
     if (record == NULL)
         return NULL;
-    if (waiting && !entry->trusted) {
-        record->zone = make_zone(records, entry->zone);
-        if (record->zone == NULL) {
-            free(record);
-            return NULL;
-        }
-        record->zone->records++;
-    }
     fill_record(record, entry, content);
     record->sender = waiting ? sender : NULL;
     record->name = sender->name;
     record->waiting = waiting;
+    record->stranger = waiting && !entry->trusted;
     record->row = ++records->last_row;
     struct dmsg_memory_list *list = waiting ? &records->waiting : &records->kept;
     record->previous = list->last;
@@ -113,13 +76,8 @@ struct dmsg_memory_record *dmsg_memory_record_new(struct dmsg_memory_records *re
 }
 
 /* Wiped: a message's content is its sender's and recipient's only. */
-void dmsg_memory_record_free(struct dmsg_memory_records *records, struct dmsg_memory_record *record)
+void dmsg_memory_record_free(struct dmsg_memory_record *record)
 {
-    struct dmsg_memory_zone *zone = record->zone;
-    if (zone != NULL && --zone->records == 0) {
-        tdelete(zone, &records->zone_tree, compare_zones);
-        free(zone);
-    }
     OPENSSL_cleanse(record->octets, octets_of(record));
     free(record);
 }
@@ -132,6 +90,8 @@ void dmsg_memory_record_show(const struct dmsg_memory_record *record, struct dms
         .issued_at = record->issued_at,
         .expires_at = record->expires_at,
         .received_at = record->received_at,
+        .delivery = record->aside ? DMSG_FAILED : DMSG_UNDELIVERED,
+        .failures = record->failures,
         .topic = {record->octets, record->topic_size},
         .content = {record->octets + record->topic_size, record->content_size}};
     memcpy(out->id, record->id, sizeof out->id);
@@ -224,9 +184,7 @@ void dmsg_memory_record_put(struct dmsg_memory_records *records, struct dmsg_mem
     (void)tsearch(record, &record->sender->waiting_tree, compare_waiting);
     link_in_list(&records->waiting, record);
     link_in_sender(record);
-    charge(record->zone != NULL ? &records->strangers : &records->trusted, record);
-    if (record->zone != NULL)
-        charge(&record->zone->usage, record);
+    for_each_budget(records, record, charge_one);
 }
 
 void dmsg_memory_record_take(struct dmsg_memory_records *records, struct dmsg_memory_record *record)
@@ -245,9 +203,7 @@ void dmsg_memory_record_take(struct dmsg_memory_records *records, struct dmsg_me
     tdelete(record, &record->sender->waiting_tree, compare_waiting);
     unlink_from_list(&records->waiting, record);
     unlink_from_sender(record);
-    discharge(record->zone != NULL ? &records->strangers : &records->trusted, record);
-    if (record->zone != NULL)
-        discharge(&record->zone->usage, record);
+    for_each_budget(records, record, discharge_one);
 }
 
 struct dmsg_memory_record *dmsg_memory_kept_after(
@@ -300,7 +256,7 @@ void dmsg_memory_records_free(struct dmsg_memory_records *records)
         while (lists[i]->first != NULL) {
             struct dmsg_memory_record *record = lists[i]->first;
             dmsg_memory_record_take(records, record);
-            dmsg_memory_record_free(records, record);
+            dmsg_memory_record_free(record);
         }
     }
 }

@@ -11,6 +11,7 @@ static const struct dmsg_store_usage zone_budget = {DMSG_STRANGER_MESSAGES, DMSG
 static const struct dmsg_store_usage strangers_budget = {
     DMSG_STRANGERS_MESSAGES, DMSG_STRANGERS_OCTETS};
 static const struct dmsg_store_usage trusted_budget = {DMSG_TRUSTED_MESSAGES, DMSG_TRUSTED_OCTETS};
+static const struct dmsg_store_usage name_budget = {DMSG_NAME_MESSAGES, DMSG_NAME_OCTETS};
 
 void dmsg_store_close(struct dmsg_store **store)
 {
@@ -24,16 +25,26 @@ void dmsg_store_close(struct dmsg_store **store)
 
 /* ---------------------------------------------------------------------------- transactions */
 
-int dmsg_store_begin(struct dmsg_store *store, struct dmsg_error *error)
+static int begin(struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
     if (store->in_transaction)
         return dmsg_fail(error, DMSG_E_USAGE, "a transaction of the store is open already");
-    int code = store->operations->begin(store, error);
+    int code = store->operations->begin(store, durable, error);
     if (code < 0)
         return code;
     store->in_transaction = true;
     store->broken = false;
     return 0;
+}
+
+int dmsg_store_begin(struct dmsg_store *store, struct dmsg_error *error)
+{
+    return begin(store, true, error);
+}
+
+int dmsg_store_begin_relaxed(struct dmsg_store *store, struct dmsg_error *error)
+{
+    return begin(store, false, error);
 }
 
 void dmsg_store_rollback(struct dmsg_store *store)
@@ -73,10 +84,11 @@ struct change {
     bool own;
 };
 
-static int change_begin(struct change *change, struct dmsg_store *store, struct dmsg_error *error)
+static int change_begin(
+    struct change *change, struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
     *change = (struct change){store, !store->in_transaction};
-    return change->own ? dmsg_store_begin(store, error) : 0;
+    return change->own ? begin(store, durable, error) : 0;
 }
 
 static int change_end(struct change *change, int code, struct dmsg_error *error)
@@ -100,7 +112,7 @@ static int accept_new(
 {
     const struct dmsg_message *message = entry->message;
     struct dmsg_store_sender sender = {0};
-    int code = store->operations->sender(store, &message->sender, &sender, error);
+    int code = store->operations->sender(store, &message->sender, entry->zone, &sender, error);
     if (code < 0)
         return code;
     if (message->format == DMSG_FORMAT_V1 && message->expires_at < sender.purged_until)
@@ -115,17 +127,39 @@ static int accept_new(
     return store->operations->keep(store, entry, error);
 }
 
+static struct dmsg_store_entry entry_of(
+    const struct dmsg_store *store, const struct dmsg_message *message, struct dmsg_span topic)
+{
+    struct dmsg_store_entry entry = {.message = message,
+        .topic = topic,
+        .received_at = dmsg_context_now(store->context),
+        .zone = dmsg_name_zone(&message->sender)};
+    entry.until = message->format == DMSG_FORMAT_V1 ? message->expires_at
+                                                    : entry.received_at + DMSG_POC_REMEMBER;
+    return entry;
+}
+
+int dmsg_store_expect(struct dmsg_store *store, const struct dmsg_message *const *messages,
+    size_t count, struct dmsg_error *error)
+{
+    struct dmsg_store_entry entries[DMSG_EXPECT_MAX];
+    if (store->operations->expect == NULL || !store->in_transaction || count > DMSG_EXPECT_MAX)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        entries[i] = entry_of(store, messages[i], (struct dmsg_span){0});
+    int code = store->operations->expect(store, entries, count, error);
+    store->broken |= code < 0;
+    return code;
+}
+
 int dmsg_store_accept(struct dmsg_store *store, const struct dmsg_message *message,
     struct dmsg_span topic, struct dmsg_error *error)
 {
     struct change change;
     if (!message->verified)
         return dmsg_fail(error, DMSG_E_USAGE, "only a verified message can be accepted");
-    struct dmsg_store_entry entry = {
-        .message = message, .topic = topic, .received_at = dmsg_context_now(store->context)};
-    entry.until = message->format == DMSG_FORMAT_V1 ? message->expires_at
-                                                    : entry.received_at + DMSG_POC_REMEMBER;
-    int code = change_begin(&change, store, error);
+    struct dmsg_store_entry entry = entry_of(store, message, topic);
+    int code = change_begin(&change, store, true, error);
     if (code < 0)
         return code;
     return change_end(&change, accept_new(store, &entry, error), error);
@@ -140,53 +174,72 @@ int dmsg_store_next(
 int dmsg_store_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
     struct change change;
-    int code = change_begin(&change, store, error);
+    int code = change_begin(&change, store, false, error);
     if (code < 0)
         return code;
     return change_end(&change, store->operations->delivered(store, row, error), error);
+}
+
+int dmsg_store_failed(struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error)
+{
+    struct change change;
+    int code = change_begin(&change, store, false, error);
+    if (code < 0)
+        return code;
+    return change_end(&change, store->operations->failed(store, row, most, error), error);
+}
+
+int dmsg_store_kept(
+    struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
+{
+    return store->operations->kept(store, after, out, error);
 }
 
 bool dmsg_store_sent_v1(struct dmsg_store *store, const struct dmsg_name *sender)
 {
     struct dmsg_store_sender facts = {0};
     /* A store in trouble must not open the door to what cannot be told from a replay. */
-    return store->operations->sender(store, sender, &facts, NULL) < 0 || facts.sent_v1;
+    return store->operations->sender(store, sender, dmsg_name_zone(sender), &facts, NULL) < 0 ||
+           facts.sent_v1;
 }
 
 bool dmsg_store_verified_before(struct dmsg_store *store, const struct dmsg_name *sender)
 {
     struct dmsg_store_sender facts = {0};
-    return store->operations->sender(store, sender, &facts, NULL) == 0 && facts.verified;
+    return store->operations->sender(store, sender, dmsg_name_zone(sender), &facts, NULL) == 0 &&
+           facts.verified;
 }
 
 /* --------------------------------------------------------------------------------- waiting */
 
-/* The last two labels: a wildcard of DNS covers any number of labels below its zone, so that a
-   parent of one label less would not hold it. */
-static struct dmsg_span zone_of(const struct dmsg_name *name)
-{
-    size_t dots = 0;
-    size_t start = name->size;
-    while (start > 0 && !(name->text[start - 1] == '.' && ++dots == 2))
-        start--;
-    return (struct dmsg_span){(const uint8_t *)name->text + start, name->size - start};
-}
+/* Checked in this order: what is one name's or one zone's is said first. */
+static const struct budget {
+    bool trusted;
+    enum dmsg_store_whose whose;
+    const struct dmsg_store_usage *budget;
+    const char *name;
+} budgets[] = {
+    {true, DMSG_STORE_NAME, &name_budget, "budget of the sender"},
+    {true, DMSG_STORE_TRUSTED, &trusted_budget, "budget of known senders"},
+    {false, DMSG_STORE_ZONE, &zone_budget, "budget of the sender's zone"},
+    {false, DMSG_STORE_STRANGERS, &strangers_budget, "budget of strangers"},
+};
 
 static int check_budget(struct dmsg_store *store, const struct dmsg_store_entry *entry,
-    const struct dmsg_span *zone, const struct dmsg_store_usage *budget, const char *whose,
-    struct dmsg_error *error)
+    const struct budget *budget, struct dmsg_error *error)
 {
     struct dmsg_store_usage used = {0};
-    int code = store->operations->usage(store, entry->trusted, zone, &used, error);
+    const struct dmsg_store_usage *most = budget->budget;
+    int code = store->operations->usage(store, budget->whose, entry, &used, error);
     if (code < 0)
         return code;
     size_t octets = entry->message->jws.size + entry->topic.size;
-    if (used.messages >= budget->messages)
-        return dmsg_fail(
-            error, DMSG_E_QUOTA, "%s: %zu messages wait for DNS already", whose, used.messages);
-    if (octets > budget->octets || used.octets > budget->octets - octets)
+    if (used.messages >= most->messages)
+        return dmsg_fail(error, DMSG_E_QUOTA, "%s: %zu messages wait for DNS already", budget->name,
+            used.messages);
+    if (octets > most->octets || used.octets > most->octets - octets)
         return dmsg_fail(error, DMSG_E_QUOTA, "%s: the %zu octets that wait for DNS leave no room",
-            whose, used.octets);
+            budget->name, used.octets);
     return 0;
 }
 
@@ -196,14 +249,9 @@ static int wait_new(
     int code = store->operations->waits(store, entry, error);
     if (code != 0)
         return code < 0 ? code : 0;
-    if (entry->trusted) {
-        code = check_budget(store, entry, NULL, &trusted_budget, "budget of known senders", error);
-    } else {
-        code = check_budget(
-            store, entry, &entry->zone, &zone_budget, "budget of the sender's zone", error);
-        if (code == 0)
-            code =
-                check_budget(store, entry, NULL, &strangers_budget, "budget of strangers", error);
+    for (size_t i = 0; code == 0 && i < sizeof budgets / sizeof budgets[0]; i++) {
+        if (budgets[i].trusted == entry->trusted)
+            code = check_budget(store, entry, &budgets[i], error);
     }
     return code < 0 ? code : store->operations->wait(store, entry, error);
 }
@@ -216,8 +264,8 @@ int dmsg_store_wait(struct dmsg_store *store, const struct dmsg_message *message
         .topic = topic,
         .received_at = dmsg_context_now(store->context),
         .trusted = trusted,
-        .zone = zone_of(&message->sender)};
-    int code = change_begin(&change, store, error);
+        .zone = dmsg_name_zone(&message->sender)};
+    int code = change_begin(&change, store, true, error);
     if (code < 0)
         return code;
     return change_end(&change, wait_new(store, &entry, error), error);
@@ -237,14 +285,14 @@ int dmsg_store_waiting_last(struct dmsg_store *store, int64_t *row, struct dmsg_
 int dmsg_store_waited(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
     struct change change;
-    int code = change_begin(&change, store, error);
+    int code = change_begin(&change, store, true, error);
     if (code < 0)
         return code;
     return change_end(&change, store->operations->waited(store, row, error), error);
 }
 
-int dmsg_store_waiting_until(
-    struct dmsg_store *store, int64_t row, int64_t *until, struct dmsg_error *error)
+int dmsg_store_waiting_until(struct dmsg_store *store, int64_t row, int64_t asked_at,
+    int64_t *until, struct dmsg_error *error)
 {
     struct dmsg_store_deadline facts = {0};
     int code = store->operations->deadline(store, row, &facts, error);
@@ -256,10 +304,23 @@ int dmsg_store_waiting_until(
     int64_t arrival = facts.received_at > facts.issued_at ? facts.received_at : facts.issued_at;
     int64_t limit =
         facts.format == DMSG_FORMAT_V1 ? facts.expires_at : facts.received_at + DMSG_POC_WAIT;
-    if (!facts.trusted && arrival + DMSG_STRANGER_WAIT < limit)
-        limit = arrival + DMSG_STRANGER_WAIT;
-    *until = limit;
+    int64_t patience = arrival + DMSG_STRANGER_WAIT;
+    if (asked_at != 0 && patience < asked_at + DMSG_ASK_MARGIN)
+        patience = asked_at + DMSG_ASK_MARGIN;
+    *until = facts.trusted || limit < patience ? limit : patience;
     return 0;
+}
+
+bool dmsg_store_is_shared(const struct dmsg_store *store)
+{
+    return store->operations->take_over != NULL;
+}
+
+int dmsg_store_take_over(struct dmsg_store *store, struct dmsg_error *error)
+{
+    if (store->in_transaction)
+        return dmsg_fail(error, DMSG_E_USAGE, "taking over is a transaction of its own");
+    return store->operations->take_over != NULL ? store->operations->take_over(store, error) : 0;
 }
 
 /* ----------------------------------------------------------------------------------- purge */
@@ -279,5 +340,50 @@ int dmsg_store_purge(struct dmsg_store *store, struct dmsg_error *error)
         limit = now;
     if (newest_issued == 0 || limit < purged_until)
         limit = purged_until;
-    return store->operations->purge(store, limit, now, error);
+    int ids = store->operations->purge(store, limit, now, error);
+    if (ids < 0)
+        return ids;
+    /* By a clock that is not set nothing is too old. */
+    int64_t before =
+        dmsg_context_synchronised(store->context) ? now - store->retain_time : INT64_MIN;
+    int messages = store->operations->retain(store, before, store->retain_octets, error);
+    return messages < 0 ? messages : ids | messages;
+}
+
+void dmsg_store_retain(struct dmsg_store *store, int64_t seconds, int64_t octets)
+{
+    store->retain_time = seconds;
+    store->retain_octets = octets;
+}
+
+int dmsg_store_discard(struct dmsg_store *store, int64_t before, struct dmsg_error *error)
+{
+    if (store->in_transaction)
+        return dmsg_fail(error, DMSG_E_USAGE, "messages are discarded outside of transactions");
+    return store->operations->retain(store, before, INT64_MAX, error);
+}
+
+/* ----------------------------------------------------------------------------- notes */
+
+int dmsg_store_note_issued(
+    struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error)
+{
+    struct change change;
+    int code = change_begin(&change, store, true, error);
+    if (code < 0)
+        return code;
+    return change_end(
+        &change, store->operations->note_issued(store, kid, expires_at, error), error);
+}
+
+int dmsg_store_depths(
+    struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error)
+{
+    return store->operations->depths(store, out, error);
+}
+
+int dmsg_store_issued_until(
+    struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error)
+{
+    return store->operations->issued_until(store, kid, until, error);
 }

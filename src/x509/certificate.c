@@ -4,13 +4,11 @@
 #include "base/fail.h"
 #include "x509/der.h"
 
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <time.h>
 
 DMSG_DEFINE_CLEANUP(cleanup_bit_string, ASN1_BIT_STRING *, ASN1_BIT_STRING_free)
-DMSG_DEFINE_CLEANUP(cleanup_general_names, GENERAL_NAMES *, GENERAL_NAMES_free)
 
 /* KeyUsage's bits as named in RFC 5280 section 4.2.1.3. */
 enum { BIT_DIGITAL_SIGNATURE = 0, BIT_KEY_ENCIPHERMENT = 2, BIT_KEY_AGREEMENT = 4 };
@@ -21,7 +19,9 @@ int dmsg_certificate_key_usage(
     int critical = 0;
     DMSG_CLEANUP(cleanup_bit_string)
     ASN1_BIT_STRING *bits = X509_get_ext_d2i(certificate, NID_key_usage, &critical, NULL);
-    ERR_clear_error();
+    bool memory = dmsg_openssl_lacked_memory();
+    if (bits == NULL && memory)
+        return dmsg_fail_memory(error);
     if (bits == NULL && critical != -1)
         return dmsg_fail(error, DMSG_E_CERTIFICATE,
             "the certificate's KeyUsage cannot be read or comes twice (RFC 5280 section 4.2)");
@@ -101,7 +101,9 @@ static int fill_in(struct dmsg_certificate *made, struct dmsg_error *error)
     bool readable = made->x509 != NULL && position == made->der.data + made->der.size &&
                     X509_check_purpose(made->x509, -1, 0) == 1 &&
                     encodes_back(made->x509, dmsg_buffer_span(&made->der));
-    ERR_clear_error();
+    bool memory = dmsg_openssl_lacked_memory();
+    if (!readable && memory)
+        return dmsg_fail_memory(error);
     if (!readable)
         return dmsg_fail(error, DMSG_E_CERTIFICATE,
             "the certificate does not parse, or an extension in it is invalid or comes twice "
@@ -113,7 +115,7 @@ static int fill_in(struct dmsg_certificate *made, struct dmsg_error *error)
     if (status == 0)
         status = dmsg_key_id_of_spki(made->kid, made->spki, error);
     if (status == 0)
-        made->purposes = dmsg_key_purposes(made->key, made->x509);
+        status = dmsg_key_find_purposes(&made->purposes, made->key, made->x509, error);
     return status;
 }
 
@@ -136,6 +138,18 @@ int dmsg_certificate_parse(
     return 0;
 }
 
+int dmsg_certificate_put_der(
+    struct dmsg_buffer *out, const X509 *certificate, struct dmsg_error *error)
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509(certificate, &der);
+    if (size <= 0)
+        return dmsg_fail_openssl(error, "encoding a certificate");
+    dmsg_buffer_put(out, der, (size_t)size);
+    OPENSSL_free(der);
+    return out->failed ? dmsg_fail_memory(error) : 0;
+}
+
 void dmsg_certificate_done(struct dmsg_certificate *certificate)
 {
     if (certificate == NULL)
@@ -146,93 +160,16 @@ void dmsg_certificate_done(struct dmsg_certificate *certificate)
     *certificate = (struct dmsg_certificate){0};
 }
 
-bool dmsg_certificate_bears_name(X509 *certificate, const struct dmsg_name *name)
+int dmsg_certificate_find_name(
+    X509 *certificate, const struct dmsg_name *name, struct dmsg_error *error)
 {
     const unsigned flags = X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
     int found = X509_check_host(certificate, name->text, name->size, flags, NULL);
-    ERR_clear_error();
-    return found == 1;
+    bool memory = dmsg_openssl_lacked_memory();
+    return found != 1 && memory ? dmsg_fail_memory(error) : found == 1;
 }
 
-/* ------------------------------------------------------------------------- words for people */
-
-/* Commas and backslashes are escaped too, so that one name cannot look like two. */
-static void put_escaped(struct dmsg_buffer *out, const ASN1_STRING *text)
+bool dmsg_certificate_bears_name(X509 *certificate, const struct dmsg_name *name)
 {
-    const unsigned char *data = ASN1_STRING_get0_data(text);
-    for (int i = 0; i < ASN1_STRING_length(text); i++) {
-        if (data[i] > 0x20 && data[i] < 0x7f && data[i] != ',' && data[i] != '\\')
-            dmsg_buffer_put_byte(out, data[i]);
-        else
-            dmsg_buffer_format(out, "\\x%02X", data[i]);
-    }
-}
-
-static void put_address(struct dmsg_buffer *out, const ASN1_OCTET_STRING *address)
-{
-    char text[INET6_ADDRSTRLEN];
-    int size = ASN1_STRING_length(address);
-    int family = size == 4 ? AF_INET : AF_INET6;
-    if ((size == 4 || size == 16) &&
-        inet_ntop(family, ASN1_STRING_get0_data(address), text, sizeof text) != NULL)
-        dmsg_buffer_put_text(out, text);
-    else
-        dmsg_buffer_put_text(out, "?");
-}
-
-static void put_general_name(struct dmsg_buffer *out, const GENERAL_NAME *name)
-{
-    int type;
-    void *value = GENERAL_NAME_get0_value(name, &type);
-    switch (type) {
-    case GEN_DNS:
-    case GEN_URI:
-    case GEN_EMAIL:
-        dmsg_buffer_put_text(out, type == GEN_DNS ? "DNS:" : type == GEN_URI ? "URI:" : "email:");
-        put_escaped(out, value);
-        break;
-    case GEN_IPADD:
-        dmsg_buffer_put_text(out, "IP:");
-        put_address(out, value);
-        break;
-    default:
-        dmsg_buffer_put_text(out, "other");
-    }
-}
-
-void dmsg_certificate_put_names(struct dmsg_buffer *out, const X509 *certificate)
-{
-    DMSG_CLEANUP(cleanup_general_names)
-    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    ERR_clear_error();
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        if (i > 0)
-            dmsg_buffer_put_text(out, ", ");
-        put_general_name(out, sk_GENERAL_NAME_value(names, i));
-    }
-}
-
-/* RFC 4514 escapes, which leave printable ASCII only. */
-static void put_distinguished_name(struct dmsg_buffer *out, const X509_NAME *name)
-{
-    const unsigned long flags = ASN1_STRFLGS_RFC2253 | XN_FLAG_SEP_CPLUS_SPC | XN_FLAG_FN_SN;
-    DMSG_CLEANUP(dmsg_cleanup_bio) BIO *text = BIO_new(BIO_s_mem());
-    char *data = NULL;
-    if (text != NULL && X509_NAME_print_ex(text, name, 0, flags) >= 0) {
-        long size = BIO_get_mem_data(text, &data);
-        dmsg_buffer_put(out, data, size > 0 ? (size_t)size : 0);
-    } else {
-        out->failed = true;
-    }
-    ERR_clear_error();
-}
-
-void dmsg_certificate_put_subject(struct dmsg_buffer *out, const X509 *certificate)
-{
-    put_distinguished_name(out, X509_get_subject_name(certificate));
-}
-
-void dmsg_certificate_put_issuer(struct dmsg_buffer *out, const X509 *certificate)
-{
-    put_distinguished_name(out, X509_get_issuer_name(certificate));
+    return dmsg_certificate_find_name(certificate, name, NULL) == 1;
 }

@@ -65,6 +65,10 @@ struct dmsg_certificate {
 int dmsg_certificate_parse(
     struct dmsg_certificate *out, struct dmsg_span der, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Appends a certificate's DER. DMSG_E_INTERNAL. */
+int dmsg_certificate_put_der(
+    struct dmsg_buffer *out, const X509 *certificate, struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* Frees what it holds; the struct is then zeroed. A zeroed one and NULL are allowed. */
 void dmsg_certificate_done(struct dmsg_certificate *certificate);
 
@@ -85,6 +89,9 @@ int dmsg_public_key_parse(
  * or public key alike.
  */
 unsigned dmsg_key_purposes(const EVP_PKEY *key, const X509 *certificate);
+/* The same, of a peer's, whom want of memory must not make look useless: 0 or DMSG_E_INTERNAL. */
+int dmsg_key_find_purposes(unsigned *out, const EVP_PKEY *key, const X509 *certificate,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* base64url(SHA-256(SubjectPublicKeyInfo)), NUL-terminated: of a private or public key, and of
    the octets of a SubjectPublicKeyInfo. */
@@ -104,6 +111,9 @@ int dmsg_certificate_key_usage(
 int dmsg_certificate_dates(int64_t *not_before, int64_t *not_after, const X509 *certificate,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* As dmsg_certificate_bears_name: 1, 0, or DMSG_E_INTERNAL without memory. */
+int dmsg_certificate_find_name(
+    X509 *certificate, const struct dmsg_name *name, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* A SAN dNSName equal to the name, ASCII case aside; no wildcard is expanded, the subject is never
    looked at (RFC 6125 section 6.4). */
 bool dmsg_certificate_bears_name(X509 *certificate, const struct dmsg_name *name);
@@ -113,5 +123,17 @@ bool dmsg_certificate_bears_name(X509 *certificate, const struct dmsg_name *name
 void dmsg_certificate_put_subject(struct dmsg_buffer *out, const X509 *certificate);
 void dmsg_certificate_put_issuer(struct dmsg_buffer *out, const X509 *certificate);
 void dmsg_certificate_put_names(struct dmsg_buffer *out, const X509 *certificate);
+/* "4a0f...", and "ecdsa-with-SHA256": what it says it is signed with, which nobody checked. */
+void dmsg_certificate_put_serial(struct dmsg_buffer *out, const X509 *certificate);
+void dmsg_certificate_put_signature_algorithm(struct dmsg_buffer *out, const X509 *certificate);
+
+/* The extensions, index from 0: the name ("keyUsage", or an OID), and what it says, in words where
+   they are known ("digital signature, key agreement"), else its size. For people, as above. */
+int dmsg_certificate_extension_count(const X509 *certificate);
+bool dmsg_certificate_extension_critical(const X509 *certificate, int index);
+void dmsg_certificate_put_extension_name(
+    struct dmsg_buffer *out, const X509 *certificate, int index);
+void dmsg_certificate_put_extension_value(
+    struct dmsg_buffer *out, const X509 *certificate, int index);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -171,17 +172,122 @@ int dmsg_file_read_key(EVP_PKEY **out, const struct dmsg_context *context,
     return status < 0 ? dmsg_fail_in(error, status, "%s/%s", folder->path, file) : 0;
 }
 
+/* Of a file anywhere. */
+static int read_path(
+    struct dmsg_buffer *out, const char *path, bool secret, struct dmsg_error *error)
+{
+    const char *slash = strrchr(path, '/');
+    size_t size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    char *parent DMSG_CLEANUP(dmsg_cleanup_free) = size > 0 ? strndup(path, size) : strdup(".");
+    DMSG_CLEANUP(dmsg_folder_done) struct dmsg_folder folder = DMSG_FOLDER_NONE;
+    if (parent == NULL)
+        return dmsg_fail_memory(error);
+    folder = (struct dmsg_folder){open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC), parent};
+    if (folder.fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "opening the folder %s", parent);
+    return read_file(out, &folder, slash != NULL ? slash + 1 : path, secret, error);
+}
+
+int dmsg_file_read_secret(struct dmsg_buffer *out, const char *path, struct dmsg_error *error)
+{
+    return read_path(out, path, true, error);
+}
+
+int dmsg_file_read_text(struct dmsg_buffer *out, const struct dmsg_folder *folder, const char *file,
+    struct dmsg_error *error)
+{
+    return read_file(out, folder, file, false, error);
+}
+
+static int parse_one(struct dmsg_certificate *out, struct dmsg_span text, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer der = {0};
+    int status = dmsg_pem_read_certificate(&der, text, error);
+    return status == 0 ? dmsg_certificate_parse(out, dmsg_buffer_span(&der), error) : status;
+}
+
 int dmsg_file_read_certificate(struct dmsg_certificate *out, const struct dmsg_folder *folder,
     const char *file, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_buffer_done)
     struct dmsg_buffer text = {.limit = DMSG_CERTIFICATE_FILE_MAX + 1};
-    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer der = {0};
     int status = read_file(&text, folder, file, false, error);
     if (status < 0)
         return status;
-    status = dmsg_pem_read_certificate(&der, dmsg_buffer_span(&text), error);
-    if (status == 0)
-        status = dmsg_certificate_parse(out, dmsg_buffer_span(&der), error);
+    status = parse_one(out, dmsg_buffer_span(&text), error);
     return status < 0 ? dmsg_fail_in(error, status, "%s/%s", folder->path, file) : 0;
+}
+
+/* ----------------------------------------------------------------------------------- chains */
+
+static int take_certificate(void *user, struct dmsg_span der, struct dmsg_error *error)
+{
+    STACK_OF(X509) **chain = user;
+    DMSG_CLEANUP(dmsg_certificate_done) struct dmsg_certificate certificate = {0};
+    int status = dmsg_certificate_parse(&certificate, der, error);
+    if (status < 0) /* a local file, whatever is wrong with it */
+        return dmsg_fail_in(error, status == DMSG_E_INTERNAL ? status : DMSG_E_LOCAL,
+            "its certificate number %d", *chain != NULL ? sk_X509_num(*chain) + 1 : 1);
+    return dmsg_chain_add(chain, certificate.x509, error);
+}
+
+static int check_order(const STACK_OF(X509) * chain, struct dmsg_error *error)
+{
+    int count = sk_X509_num(chain);
+    if (count > 1 + DMSG_ISSUERS_MAX)
+        return dmsg_fail(error, DMSG_E_LOCAL,
+            "it has %d certificates: keep the own one and at most %d issuers", count,
+            DMSG_ISSUERS_MAX);
+    for (int i = 1; i < count; i++) {
+        if (X509_check_issued(sk_X509_value(chain, i), sk_X509_value(chain, i - 1)) != X509_V_OK)
+            return dmsg_fail(error, DMSG_E_LOCAL,
+                "its certificate number %d is not the issuer of the one before: the own "
+                "certificate comes first, then the one that issued it, and so on",
+                i + 1);
+    }
+    return 0;
+}
+
+int dmsg_file_read_chain(struct dmsg_certificate *leaf, STACK_OF(X509) * *issuers,
+    const struct dmsg_folder *folder, const char *file, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_buffer_done)
+    struct dmsg_buffer text = {.limit = DMSG_CERTIFICATE_FILE_MAX + 1};
+    DMSG_CLEANUP(dmsg_chain_free) STACK_OF(X509) *chain = NULL;
+    int status = read_file(&text, folder, file, false, error);
+    if (status < 0)
+        return status;
+    DMSG_CLEANUP(dmsg_certificate_done) struct dmsg_certificate first = {0};
+    status = parse_one(&first, dmsg_buffer_span(&text), error);
+    if (status == 0)
+        status =
+            dmsg_pem_read_certificates(dmsg_buffer_span(&text), take_certificate, &chain, error);
+    if (status == 0)
+        status = check_order(chain, error);
+    if (status < 0)
+        return dmsg_fail_in(error, status, "%s/%s", folder->path, file);
+    X509_free(sk_X509_shift(chain));
+    *leaf = first;
+    first = (struct dmsg_certificate){0};
+    if (sk_X509_num(chain) > 0) {
+        *issuers = chain;
+        chain = NULL;
+    }
+    return 0;
+}
+
+int dmsg_file_read_issuers(STACK_OF(X509) * *out, const char *path, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_buffer_done)
+    struct dmsg_buffer text = {.limit = DMSG_ISSUERS_FILE_MAX + 1};
+    DMSG_CLEANUP(dmsg_chain_free) STACK_OF(X509) *chain = NULL;
+    int status = read_path(&text, path, false, error);
+    if (status < 0)
+        return status;
+    status = dmsg_pem_read_certificates(dmsg_buffer_span(&text), take_certificate, &chain, error);
+    if (status < 0)
+        return dmsg_fail_in(error, status, "%s", path);
+    *out = chain;
+    chain = NULL;
+    return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "danemsg/identity.h"
 #include "x509/certificate.h"
+#include "x509/chain.h"
 
 #include <limits.h>
 
@@ -21,6 +22,8 @@
    and a chain of ordinary ones. */
 #define DMSG_KEY_FILE_MAX 16384
 #define DMSG_CERTIFICATE_FILE_MAX 65536
+/* Octets of a file of intermediate certificates: some hundreds of them. */
+#define DMSG_ISSUERS_FILE_MAX 1048576
 
 /* What a file system takes as one name, and a NUL. */
 #define DMSG_FILE_NAME_SIZE 256
@@ -82,9 +85,31 @@ int dmsg_file_list_read(struct dmsg_file_list *out, const char *folder,
 int dmsg_file_read_key(EVP_PKEY **out, const struct dmsg_context *context,
     const struct dmsg_folder *folder, const char *file, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Appends a secret that is no private key (of a DNS server's), at most out->limit - 1 octets.
+   Refused as above. */
+int dmsg_file_read_secret(
+    struct dmsg_buffer *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Appends a file that holds no secret, at most out->limit - 1 octets. DMSG_E_LOCAL. */
+int dmsg_file_read_text(struct dmsg_buffer *out, const struct dmsg_folder *folder, const char *file,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* Reads the first certificate of a file, which may be a link. DMSG_E_LOCAL: not readable or not
    PEM; DMSG_E_CERTIFICATE: as dmsg_certificate_parse. */
 int dmsg_file_read_certificate(struct dmsg_certificate *out, const struct dmsg_folder *folder,
     const char *file, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/*
+ * As dmsg_file_read_certificate, and the issuers that follow in the file: at most
+ * DMSG_ISSUERS_MAX, each of which issued the one before. *issuers is NULL when none follow, else
+ * the caller's (dmsg_chain_free). DMSG_E_LOCAL also: more, or in another order.
+ */
+int dmsg_file_read_chain(struct dmsg_certificate *leaf, STACK_OF(X509) * *issuers,
+    const struct dmsg_folder *folder, const char *file, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Reads all certificates of a PEM file, in any order; dmsg_chain_free. DMSG_E_LOCAL: not readable,
+   none in it, or one that does not parse. */
+int dmsg_file_read_issuers(
+    STACK_OF(X509) * *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 #endif

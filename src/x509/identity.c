@@ -4,8 +4,10 @@
 #include "base/fail.h"
 #include "x509/certificate.h"
 #include "x509/files.h"
+#include "x509/mark.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 
 /* Three roles, each with a key for encryption beside it, and two to spare for keys that live
@@ -46,6 +48,8 @@ void dmsg_identity_free(struct dmsg_identity **identity)
     for (size_t i = 0; i < (*identity)->count; i++) {
         EVP_PKEY_free((*identity)->keys[i].key);
         X509_free((*identity)->keys[i].certificate);
+        for (size_t j = 0; j < (*identity)->keys[i].issuer_count; j++)
+            X509_free((*identity)->keys[i].issuers[j]);
     }
     free(*identity);
     *identity = NULL;
@@ -101,6 +105,23 @@ int dmsg_identity_add(struct dmsg_identity *identity, enum dmsg_key_role role, E
     return add(identity, role, key, certificate, ANY_PURPOSE, error);
 }
 
+int dmsg_identity_add_issuer(
+    struct dmsg_identity *identity, size_t index, X509 *issuer, struct dmsg_error *error)
+{
+    struct dmsg_identity_key *key = index < identity->count ? &identity->keys[index] : NULL;
+    if (key == NULL || key->certificate == NULL || key->issuer_count == DMSG_ISSUERS_MAX)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "no certificate to add an issuer to, or it has %d already", DMSG_ISSUERS_MAX);
+    X509 *before = key->issuer_count > 0 ? key->issuers[key->issuer_count - 1] : key->certificate;
+    bool issued = X509_check_issued(issuer, before) == X509_V_OK;
+    ERR_clear_error();
+    if (!issued)
+        return dmsg_fail(error, DMSG_E_CERTIFICATE, "it did not issue the certificate before it");
+    X509_up_ref(issuer);
+    key->issuers[key->issuer_count++] = issuer;
+    return 0;
+}
+
 const struct dmsg_name *dmsg_identity_name(const struct dmsg_identity *identity)
 {
     return &identity->name;
@@ -134,113 +155,208 @@ const struct dmsg_identity_key *dmsg_identity_current(
 
 /* ---------------------------------------------------------------------------------- loading */
 
-struct loading {
-    struct dmsg_identity *identity;
-    struct dmsg_folder folder;
+/* A key and a certificate for each of the three roles, and for encryption beside them. */
+#define SLOTS 6
+/* While a rollover moves files, a look at one after the other may miss a key. */
+#define LOAD_TRIES 5
+
+struct slot {
     enum dmsg_key_role role;
     bool encryption;
-    char key[DMSG_FILE_NAME_SIZE], uri[DMSG_FILE_NAME_SIZE], certificate[DMSG_FILE_NAME_SIZE];
+    char key_file[DMSG_FILE_NAME_SIZE], uri_file[DMSG_FILE_NAME_SIZE];
+    char certificate_file[DMSG_FILE_NAME_SIZE];
+    EVP_PKEY *key;                       /* NULL without one */
+    struct dmsg_certificate certificate; /* its x509 is NULL without one */
+    STACK_OF(X509) * issuers;            /* that follow it in its file; NULL: none */
 };
 
-static int name_files(struct loading *loading, struct dmsg_error *error)
+struct loading {
+    const struct dmsg_context *context;
+    const struct dmsg_name *name;
+    struct dmsg_folder folder;
+    struct slot slots[SLOTS];
+};
+
+static void loading_done(struct loading *loading)
 {
-    const struct dmsg_name *name = &loading->identity->name;
-    struct dmsg_file file = {loading->role, loading->encryption, DMSG_FILE_KEY};
-    int status = dmsg_file_name(loading->key, name, file, error);
+    for (size_t i = 0; i < SLOTS; i++) {
+        EVP_PKEY_free(loading->slots[i].key);
+        dmsg_certificate_done(&loading->slots[i].certificate);
+        dmsg_chain_free(&loading->slots[i].issuers);
+    }
+}
+
+static int name_files(const struct loading *loading, struct slot *slot, struct dmsg_error *error)
+{
+    struct dmsg_file file = {slot->role, slot->encryption, DMSG_FILE_KEY};
+    int status = dmsg_file_name(slot->key_file, loading->name, file, error);
     file.kind = DMSG_FILE_KEY_URI;
     if (status == 0)
-        status = dmsg_file_name(loading->uri, name, file, error);
+        status = dmsg_file_name(slot->uri_file, loading->name, file, error);
     file.kind = DMSG_FILE_CERTIFICATE;
     if (status == 0)
-        status = dmsg_file_name(loading->certificate, name, file, error);
+        status = dmsg_file_name(slot->certificate_file, loading->name, file, error);
     return status;
 }
 
 /* There is no key file: fine where none is needed and nothing points to one. */
-static int explain_missing(const struct loading *loading, struct dmsg_error *error)
+static int explain_missing(
+    const struct loading *loading, const struct slot *slot, struct dmsg_error *error)
 {
     const char *path = loading->folder.path;
-    int uri = dmsg_file_present(&loading->folder, loading->uri, error);
+    int uri = dmsg_file_present(&loading->folder, slot->uri_file, error);
     if (uri < 0)
         return uri;
     if (uri == 1)
         return dmsg_fail(error, DMSG_E_LOCAL,
             "%s/%s names a key in hardware, which this build cannot load: a key file %s is needed",
-            path, loading->uri, loading->key);
-    int certificate = dmsg_file_present(&loading->folder, loading->certificate, error);
-    if (certificate < 0)
-        return certificate;
-    if (certificate == 1)
+            path, slot->uri_file, slot->key_file);
+    if (slot->role == DMSG_KEY_CURRENT && !slot->encryption && slot->certificate.x509 == NULL)
         return dmsg_fail(error, DMSG_E_LOCAL,
-            "%s/%s is there without its key %s: bring the key back, or move the certificate away",
-            path, loading->certificate, loading->key);
-    if (loading->role == DMSG_KEY_CURRENT && !loading->encryption)
-        return dmsg_fail(error, DMSG_E_LOCAL,
-            "there is no key %s/%s: `danemsg identity new` makes one", path, loading->key);
+            "there is no key %s/%s: `danemsg identity new` makes one", path, slot->key_file);
     return 0;
 }
 
-static int read_pair(const struct loading *loading, EVP_PKEY **key,
-    struct dmsg_certificate *certificate, struct dmsg_error *error)
+static int read_slot(const struct loading *loading, struct slot *slot, struct dmsg_error *error)
 {
-    int status =
-        dmsg_file_read_key(key, loading->identity->context, &loading->folder, loading->key, error);
-    if (status < 0)
-        return status;
-    int present = dmsg_file_present(&loading->folder, loading->certificate, error);
-    if (present <= 0)
-        return present;
-    status = dmsg_file_read_certificate(certificate, &loading->folder, loading->certificate, error);
-    if (status < 0)
-        return status;
-    if (!belong_together(*key, certificate->key))
-        return dmsg_fail(error, DMSG_E_LOCAL,
-            "%s and %s in %s do not belong together: the certificate is of another key; put the "
-            "right one there, or move it away",
-            loading->key, loading->certificate, loading->folder.path);
-    return 0;
-}
-
-static int load_key(struct loading *loading, struct dmsg_error *error)
-{
-    DMSG_CLEANUP(dmsg_cleanup_pkey) EVP_PKEY *key = NULL;
-    DMSG_CLEANUP(dmsg_certificate_done) struct dmsg_certificate certificate = {0};
-    int status = name_files(loading, error);
-    if (status < 0)
-        return status;
-    int present = dmsg_file_present(&loading->folder, loading->key, error);
+    int status = name_files(loading, slot, error);
+    int present = status < 0 ? status : dmsg_file_present(&loading->folder, slot->key_file, error);
+    if (present == 1) {
+        status = dmsg_file_read_key(
+            &slot->key, loading->context, &loading->folder, slot->key_file, error);
+        if (status < 0)
+            return status;
+    }
+    if (present >= 0)
+        present = dmsg_file_present(&loading->folder, slot->certificate_file, error);
+    if (present == 1)
+        present = dmsg_file_read_chain(
+            &slot->certificate, &slot->issuers, &loading->folder, slot->certificate_file, error);
     if (present < 0)
         return present;
-    if (present == 0)
-        return explain_missing(loading, error);
-    status = read_pair(loading, &key, &certificate, error);
+    return slot->key == NULL ? explain_missing(loading, slot, error) : 0;
+}
+
+static bool is_of(const struct slot *certificate, const struct slot *key)
+{
+    return certificate->certificate.x509 != NULL && key->key != NULL &&
+           certificate->encryption == key->encryption &&
+           belong_together(key->key, certificate->certificate.key);
+}
+
+/* A certificate without its key is a mistake of whoever put it there. Half-way through a rollover
+   (x509/rollover.h) its key is in another role. */
+static int check_certificate(
+    const struct loading *loading, const struct slot *slot, struct dmsg_error *error)
+{
+    const char *path = loading->folder.path;
+    if (slot->certificate.x509 == NULL)
+        return 0;
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (is_of(slot, &loading->slots[i]))
+            return 0;
+    }
+    if (slot->key == NULL)
+        return dmsg_fail(error, DMSG_E_LOCAL,
+            "%s/%s is there without its key %s: bring the key back, or move the certificate away",
+            path, slot->certificate_file, slot->key_file);
+    return dmsg_fail(error, DMSG_E_LOCAL,
+        "%s and %s in %s do not belong together: the certificate is of another key; put the "
+        "right one there, or move it away",
+        slot->key_file, slot->certificate_file, path);
+}
+
+/* The key's certificate: beside it, or in another role. */
+static const struct slot *find_certificate(const struct loading *loading, const struct slot *key)
+{
+    if (is_of(key, key))
+        return key;
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (is_of(&loading->slots[i], key))
+            return &loading->slots[i];
+    }
+    return NULL;
+}
+
+static int add_issuers(
+    struct dmsg_identity *identity, const STACK_OF(X509) * issuers, struct dmsg_error *error)
+{
+    int status = 0;
+    for (int i = 0; status == 0 && i < sk_X509_num(issuers); i++)
+        status = dmsg_identity_add_issuer(
+            identity, identity->count - 1, sk_X509_value(issuers, i), error);
+    return status;
+}
+
+static int add_slot(struct dmsg_identity *identity, const struct loading *loading,
+    const struct slot *slot, struct dmsg_error *error)
+{
+    if (slot->key == NULL)
+        return 0;
+    const struct slot *at = find_certificate(loading, slot);
+    X509 *certificate = at != NULL ? at->certificate.x509 : NULL;
+    unsigned purposes = slot->encryption ? DMSG_FOR_ENCRYPTION : ANY_PURPOSE;
+    int status = add(identity, slot->role, slot->key, certificate, purposes, error);
+    if (status == 0 && at != NULL)
+        status = add_issuers(identity, at->issuers, error);
+    if (status < 0)
+        return dmsg_fail_in(error, status, "the %s key %s/%s", role_words[slot->role],
+            loading->folder.path, slot->key_file);
+    return 0;
+}
+
+static int load_once(
+    struct dmsg_identity *identity, struct dmsg_folder folder, struct dmsg_error *error)
+{
+    static const enum dmsg_key_role roles[] = {DMSG_KEY_CURRENT, DMSG_KEY_NEXT, DMSG_KEY_OLD};
+    DMSG_CLEANUP(loading_done)
+    struct loading loading = {
+        .context = identity->context, .name = &identity->name, .folder = folder};
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < SLOTS; i++) {
+        loading.slots[i].role = roles[i / 2];
+        loading.slots[i].encryption = i % 2 == 1;
+        status = read_slot(&loading, &loading.slots[i], error);
+    }
+    for (size_t i = 0; status == 0 && i < SLOTS; i++)
+        status = check_certificate(&loading, &loading.slots[i], error);
+    for (size_t i = 0; status == 0 && i < SLOTS; i++)
+        status = add_slot(identity, &loading, &loading.slots[i], error);
+    return status;
+}
+
+/* 1 when the files changed meanwhile, and what was read, or why it could not be, says little. */
+static int load_and_compare(
+    struct dmsg_identity *identity, const char *path, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_folder_done) struct dmsg_folder folder = DMSG_FOLDER_NONE;
+    uint64_t before, after;
+    int status = dmsg_files_mark(&before, path, &identity->name, error);
+    if (status == 0)
+        status = dmsg_folder_open(&folder, path, error);
     if (status < 0)
         return status;
-    unsigned purposes = loading->encryption ? DMSG_FOR_ENCRYPTION : ANY_PURPOSE;
-    status = add(loading->identity, loading->role, key, certificate.x509, purposes, error);
-    if (status < 0)
-        return dmsg_fail_in(error, status, "the %s key %s/%s", role_words[loading->role],
-            loading->folder.path, loading->key);
-    return 0;
+    status = load_once(identity, folder, error);
+    bool changed = dmsg_files_mark(&after, path, &identity->name, NULL) < 0 || before != after;
+    return changed ? 1 : status;
 }
 
 int dmsg_identity_load(struct dmsg_identity **out, const struct dmsg_context *context,
     const char *folder, const struct dmsg_name *name, struct dmsg_error *error)
 {
-    static const enum dmsg_key_role roles[] = {DMSG_KEY_CURRENT, DMSG_KEY_NEXT, DMSG_KEY_OLD};
-    DMSG_CLEANUP(cleanup_identity) struct dmsg_identity *made = NULL;
-    DMSG_CLEANUP(dmsg_folder_done) struct dmsg_folder open = DMSG_FOLDER_NONE;
-    int status = dmsg_identity_new(&made, context, name, error);
-    if (status == 0)
-        status = dmsg_folder_open(&open, folder, error);
-    for (size_t i = 0; status == 0 && i < 2 * sizeof roles / sizeof roles[0]; i++) {
-        struct loading loading = {
-            .identity = made, .folder = open, .role = roles[i / 2], .encryption = i % 2 == 1};
-        status = load_key(&loading, error);
+    int status = 1;
+    for (int i = 0; status == 1 && i < LOAD_TRIES; i++) {
+        DMSG_CLEANUP(cleanup_identity) struct dmsg_identity *made = NULL;
+        status = dmsg_identity_new(&made, context, name, error);
+        if (status == 0)
+            status = load_and_compare(made, folder, error);
+        if (status == 0) {
+            *out = made;
+            made = NULL;
+        }
     }
-    if (status < 0)
-        return status;
-    *out = made;
-    made = NULL;
-    return 0;
+    if (status == 1)
+        return dmsg_fail(
+            error, DMSG_E_LOCAL, "the files of %s in %s keep changing", name->text, folder);
+    return status;
 }

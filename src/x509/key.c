@@ -63,11 +63,14 @@ static bool bits_fit(const struct algorithm *algorithm, struct dmsg_span bits)
     return !algorithm->point || (bits.data[1] >= 2 && bits.data[1] <= 4);
 }
 
-static bool encodes_as(const EVP_PKEY *key, struct dmsg_span spki)
+/* 1, 0, or DMSG_E_INTERNAL. */
+static int encodes_as(const EVP_PKEY *key, struct dmsg_span spki, struct dmsg_error *error)
 {
     DMSG_CLEANUP(cleanup_openssl) unsigned char *again = NULL;
     int size = i2d_PUBKEY(key, &again);
-    return size > 0 && dmsg_span_equal(spki, (struct dmsg_span){again, (size_t)size});
+    if (size <= 0)
+        return dmsg_fail_openssl(error, "encoding a public key");
+    return dmsg_span_equal(spki, (struct dmsg_span){again, (size_t)size});
 }
 
 int dmsg_public_key_parse(EVP_PKEY **out, struct dmsg_span spki, struct dmsg_error *error)
@@ -94,9 +97,13 @@ int dmsg_public_key_parse(EVP_PKEY **out, struct dmsg_span spki, struct dmsg_err
     const unsigned char *position = spki.data;
     DMSG_CLEANUP(dmsg_cleanup_pkey)
     EVP_PKEY *key = bits_fit(algorithm, bits) ? d2i_PUBKEY(NULL, &position, (long)spki.size) : NULL;
-    bool same = key != NULL && encodes_as(key, spki);
-    ERR_clear_error();
-    if (!same)
+    bool memory = dmsg_openssl_lacked_memory();
+    if (key == NULL && memory)
+        return dmsg_fail_memory(error);
+    int same = key != NULL ? encodes_as(key, spki, error) : 0;
+    if (same < 0)
+        return same;
+    if (same == 0)
         return dmsg_fail(error, DMSG_E_CERTIFICATE,
             "public key does not decode to a valid key of its type, or not from its DER form");
     *out = key;
@@ -165,19 +172,32 @@ static unsigned purposes_of_key(const EVP_PKEY *key)
     return 0;
 }
 
-unsigned dmsg_key_purposes(const EVP_PKEY *key, const X509 *certificate)
+int dmsg_key_find_purposes(
+    unsigned *out, const EVP_PKEY *key, const X509 *certificate, struct dmsg_error *error)
 {
     unsigned purposes = purposes_of_key(key);
+    bool memory = dmsg_openssl_lacked_memory();
     struct dmsg_key_usage usage = {0};
-    if (certificate != NULL && dmsg_certificate_key_usage(&usage, certificate, NULL) < 0)
+    if (purposes == 0 && memory)
+        return dmsg_fail_memory(error);
+    int read = certificate != NULL ? dmsg_certificate_key_usage(&usage, certificate, error) : 0;
+    if (read == DMSG_E_INTERNAL)
+        return read;
+    if (read < 0)
         purposes = 0;
     if (usage.present && !usage.digital_signature)
         purposes &= ~(unsigned)DMSG_FOR_SIGNATURES;
     bool to_us = EVP_PKEY_is_a(key, "RSA") ? usage.key_encipherment : usage.key_agreement;
     if (usage.present && !to_us)
         purposes &= ~(unsigned)DMSG_FOR_ENCRYPTION;
-    ERR_clear_error();
-    return purposes;
+    *out = purposes;
+    return 0;
+}
+
+unsigned dmsg_key_purposes(const EVP_PKEY *key, const X509 *certificate)
+{
+    unsigned purposes = 0;
+    return dmsg_key_find_purposes(&purposes, key, certificate, NULL) < 0 ? 0 : purposes;
 }
 
 int dmsg_key_id_of_spki(

@@ -49,7 +49,8 @@ static int next_block(struct block *block, BIO *text, struct dmsg_error *error)
 
 static BIO *open_text(struct dmsg_span text)
 {
-    return text.size > INT_MAX ? NULL : BIO_new_mem_buf(text.data, (int)text.size);
+    const void *data = text.size > 0 ? text.data : (const uint8_t *)""; /* NULL is refused */
+    return text.size > INT_MAX ? NULL : BIO_new_mem_buf(data, (int)text.size);
 }
 
 /* ----------------------------------------------------------------------------- private keys */
@@ -189,23 +190,41 @@ int dmsg_pem_read_private_key(EVP_PKEY **out, const struct dmsg_context *context
 
 /* ----------------------------------------------------------------------------- certificates */
 
-int dmsg_pem_read_certificate(
-    struct dmsg_buffer *der, struct dmsg_span text, struct dmsg_error *error)
+int dmsg_pem_read_certificates(
+    struct dmsg_span text, dmsg_pem_each *each, void *user, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_cleanup_bio) BIO *from = open_text(text);
     DMSG_CLEANUP(block_done) struct block block = {0};
+    bool any = false;
     if (from == NULL)
         return dmsg_fail_memory(error);
     int status;
     while ((status = next_block(&block, from, error)) == 1) {
         if (strcmp(block.label, PEM_STRING_X509) != 0)
             continue;
-        dmsg_buffer_put(der, block.data, (size_t)block.size);
-        return der->failed ? dmsg_fail_memory(error) : 0;
+        any = true;
+        status = each(user, (struct dmsg_span){block.data, (size_t)block.size}, error);
+        if (status != 0)
+            return status;
     }
-    if (status < 0)
-        return status;
-    return dmsg_fail(error, DMSG_E_LOCAL, "it has no certificate in PEM (RFC 7468)");
+    if (status == 0 && !any)
+        return dmsg_fail(error, DMSG_E_LOCAL, "it has no certificate in PEM (RFC 7468)");
+    return status;
+}
+
+/* The first is enough. */
+static int take_first(void *user, struct dmsg_span der, struct dmsg_error *error)
+{
+    struct dmsg_buffer *out = user;
+    dmsg_buffer_put_span(out, der);
+    return out->failed ? dmsg_fail_memory(error) : 1;
+}
+
+int dmsg_pem_read_certificate(
+    struct dmsg_buffer *der, struct dmsg_span text, struct dmsg_error *error)
+{
+    int status = dmsg_pem_read_certificates(text, take_first, der, error);
+    return status < 0 ? status : 0;
 }
 
 /* ---------------------------------------------------------------------------------- writing */

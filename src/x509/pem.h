@@ -21,6 +21,12 @@ int dmsg_pem_read_private_key(EVP_PKEY **out, const struct dmsg_context *context
 int dmsg_pem_read_certificate(
     struct dmsg_buffer *der, struct dmsg_span text, struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Calls `each` with the DER of every certificate in a PEM text, in their order; what it returns
+   ends the reading unless it is 0. DMSG_E_LOCAL: there is none. */
+typedef int dmsg_pem_each(void *user, struct dmsg_span der, struct dmsg_error *error);
+int dmsg_pem_read_certificates(struct dmsg_span text, dmsg_pem_each *each, void *user,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
 /* Append PEM: PKCS #8 without encryption, a certificate, a certificate signing request. */
 int dmsg_pem_put_private_key(
     struct dmsg_buffer *out, const EVP_PKEY *key, struct dmsg_error *error) DMSG_MUST_CHECK;

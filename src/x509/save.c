@@ -126,15 +126,12 @@ static int make_temporary(
     return 0;
 }
 
-static int stage(struct save *save, bool encryption, enum dmsg_file_kind kind,
-    struct dmsg_span content, struct dmsg_error *error)
+/* The file that it will be is named in the next of save->files already. */
+static int stage_named(struct save *save, struct dmsg_span content, struct dmsg_error *error)
 {
     struct staged *staged = &save->files[save->count];
-    struct dmsg_file which = {DMSG_KEY_CURRENT, encryption, kind};
     DMSG_CLEANUP(dmsg_cleanup_fd) int fd = -1;
-    int status = dmsg_file_name(staged->file, save->name, which, error);
-    if (status == 0)
-        status = make_temporary(&fd, save, staged, error);
+    int status = make_temporary(&fd, save, staged, error);
     if (status < 0)
         return status;
     save->count++;
@@ -145,6 +142,14 @@ static int stage(struct save *save, bool encryption, enum dmsg_file_kind kind,
         return dmsg_fail_errno(error, DMSG_E_LOCAL, "giving %s/%s to user %u", save->folder.path,
             staged->file, (unsigned)save->options->owner);
     return 0;
+}
+
+static int stage(struct save *save, bool encryption, enum dmsg_file_kind kind,
+    struct dmsg_span content, struct dmsg_error *error)
+{
+    struct dmsg_file which = {save->options->role, encryption, kind};
+    int status = dmsg_file_name(save->files[save->count].file, save->name, which, error);
+    return status == 0 ? stage_named(save, content, error) : status;
 }
 
 static int stage_pair(struct save *save, bool encryption, EVP_PKEY *key, X509 *certificate,
@@ -188,13 +193,13 @@ static int place(struct save *save, struct staged *staged, struct dmsg_error *er
     return 0;
 }
 
-/* Every current file but the key goes before the new key comes. */
+/* Every file of the role but the key goes before the new key comes. */
 static int remove_old(struct save *save, struct dmsg_error *error)
 {
     char file[DMSG_FILE_NAME_SIZE];
     for (unsigned i = 1; i < 2 * DMSG_FILE_KINDS; i++) {
         struct dmsg_file which = {
-            DMSG_KEY_CURRENT, i >= DMSG_FILE_KINDS, (enum dmsg_file_kind)(i % DMSG_FILE_KINDS)};
+            save->options->role, i >= DMSG_FILE_KINDS, (enum dmsg_file_kind)(i % DMSG_FILE_KINDS)};
         int status = dmsg_file_name(file, save->name, which, error);
         if (status < 0)
             return status;
@@ -211,13 +216,23 @@ static int refuse_existing(const struct save *save, struct dmsg_error *error)
     int status = dmsg_file_list_read(&list, save->folder.path, save->name, error);
     if (status < 0)
         return status;
-    if (list.count == 0 || list.files[0].role != DMSG_KEY_CURRENT)
+    size_t found = 0;
+    while (found < list.count && list.files[found].role != save->options->role)
+        found++;
+    if (found == list.count)
         return 0;
-    status = dmsg_file_name(file, save->name, list.files[0], error);
+    status = dmsg_file_name(file, save->name, list.files[found], error);
     if (status < 0)
         return status;
     return dmsg_fail(error, DMSG_E_LOCAL, "%s/%s is there already, and nothing was written",
         save->folder.path, file);
+}
+
+static int sync_folder(const struct save *save, struct dmsg_error *error)
+{
+    if (fsync(save->folder.fd) < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the folder %s", save->folder.path);
+    return 0;
 }
 
 static int place_all(struct save *save, struct dmsg_error *error)
@@ -225,8 +240,8 @@ static int place_all(struct save *save, struct dmsg_error *error)
     int status = save->options->replace ? remove_old(save, error) : refuse_existing(save, error);
     for (size_t i = 0; status == 0 && i < save->count; i++)
         status = place(save, &save->files[i], error);
-    if (status == 0 && fsync(save->folder.fd) < 0)
-        status = dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the folder %s", save->folder.path);
+    if (status == 0)
+        status = sync_folder(save, error);
     save->done = status == 0;
     return status;
 }
@@ -249,4 +264,37 @@ int dmsg_material_save(const char *folder, const struct dmsg_name *name,
     if (status == 0)
         status = place_all(&save, error);
     return status;
+}
+
+/* -------------------------------------------------------------------------------- one file */
+
+int dmsg_file_owner(uid_t *out, const struct dmsg_folder *folder, const struct dmsg_name *name,
+    struct dmsg_error *error)
+{
+    char file[DMSG_FILE_NAME_SIZE];
+    struct stat found;
+    int status = dmsg_file_name(file, name, (struct dmsg_file){.kind = DMSG_FILE_KEY}, error);
+    if (status < 0)
+        return status;
+    if (fstatat(folder->fd, file, &found, AT_SYMLINK_NOFOLLOW) < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "looking for %s/%s", folder->path, file);
+    *out = found.st_uid;
+    return 0;
+}
+
+int dmsg_file_replace(const struct dmsg_folder *folder, const struct dmsg_name *name,
+    const char *file, struct dmsg_span content, struct dmsg_error *error)
+{
+    struct dmsg_save_options options = {.replace = true};
+    DMSG_CLEANUP(save_done)
+    struct save save = {.folder = DMSG_FOLDER_NONE, .name = name, .options = &options};
+    save.folder = (struct dmsg_folder){fcntl(folder->fd, F_DUPFD_CLOEXEC, 0), folder->path};
+    if (save.folder.fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "opening %s", folder->path);
+    options.set_owner = dmsg_file_owner(&options.owner, folder, name, NULL) == 0;
+    snprintf(save.files[0].file, sizeof save.files[0].file, "%s", file);
+    int status = stage_named(&save, content, error);
+    if (status == 0)
+        status = place(&save, &save.files[0], error);
+    return status == 0 ? sync_folder(&save, error) : status;
 }

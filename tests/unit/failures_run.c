@@ -168,6 +168,7 @@ void run_start(struct run *run, const struct scenario *scenario)
     run->options = (struct dmsg_seal_options){.recipient = &scenario->to->name,
         .key = dmsg_peer_recipient_key(scenario->to->peer, NULL),
         .format = scenario->format,
+        .certificates = scenario->certificates,
         .cbc = scenario->cbc};
     run_clear(run);
     ERR_clear_error();
@@ -323,6 +324,9 @@ const char *run_step(const struct run *run)
 const char *run_again(struct run *run)
 {
     const struct step *step = &steps[run->step];
+    /* A refusal of what a message carries is remembered for a minute. */
+    if (run->scenario->certificates > 0 && run->error.code == DMSG_E_CERTIFICATE)
+        return NULL;
     /* `failed` stays set until the buffer is reset (danemsg/span.h). */
     if (step->output != 0)
         clear_buffer((struct dmsg_buffer *)((char *)run + step->output));

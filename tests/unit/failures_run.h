@@ -27,11 +27,13 @@ struct scenario {
     struct dmsg_identity *const *identity; /* the recipient's, NULL: to's */
     const struct dmsg_peer *const *peer;   /* the sender's, NULL: from's */
     enum dmsg_format format;
+    size_t certificates; /* that go along */
     bool cbc;
     bool several; /* keys of which one does not fit: a try that fails may not matter */
     bool halves;  /* sign, encrypt and decrypt alone too */
     bool fresh;   /* new objects for each failure too, which fails from the step `from_step` on */
     size_t from_step;
+    long every; /* so many points of memory are passed by for each that fails; 0: none */
 };
 
 struct run {

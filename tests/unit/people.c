@@ -61,7 +61,7 @@ static const struct dmsg_peer *judge(
 {
     const struct dmsg_peer *peer = NULL;
     struct dmsg_error error;
-    must(dmsg_peer_judge(&peer, context, answer, &error), &error);
+    must(dmsg_peer_judge(&peer, context, NULL, answer, &error), &error);
     return peer;
 }
 

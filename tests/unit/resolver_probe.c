@@ -121,7 +121,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: see the head of %s\n", __FILE__);
         return 1;
     }
-    int result = dmsg_discovery_new(&discovery, &context, &options.config, &error);
+    int result = dmsg_discovery_new(
+        &discovery, &context, &(struct dmsg_discovery_config){.resolver = options.config}, &error);
     for (int i = optind; i < argc && result == 0; i++) {
         result = look_up(discovery, &options, argv[i], &error);
         if (options.wait > 0 && i + 1 < argc)

@@ -26,6 +26,7 @@
     X(frame)                                                                                       \
     X(json_header)                                                                                 \
     X(name)                                                                                        \
+    X(publish)                                                                                     \
     X(tlsa)                                                                                        \
     X(uri)
 

@@ -45,7 +45,8 @@ static bool is(const char *name, const char *prefix)
 static void answer_name(const struct dmsg_frame *frame)
 {
     static uint8_t rdata[DMSG_ANSWER_RECORDS_MAX][1000];
-    struct dmsg_answer answer = {.status = DMSG_DNS_SECURE, .ttl = 300, .count = 1};
+    struct dmsg_answer answer = {
+        .status = DMSG_DNS_SECURE, .ttl = 300, .signed_until = NOW + 86400, .count = 1};
     char name[300] = "";
     memcpy(name, frame->body.data, frame->body.size < 299 ? frame->body.size : 299);
     questions++;
@@ -62,10 +63,17 @@ static void answer_name(const struct dmsg_frame *frame)
         answer =
             (struct dmsg_answer){.nxdomain = true, .ttl = (uint32_t)strtoul(name + 4, NULL, 10)};
     if (is(name, "insecure"))
-        answer.status = DMSG_DNS_INSECURE;
-    if (is(name, "bogus") || (is(name, "turns") && questions > 1))
-        answer.status = DMSG_DNS_BOGUS;
-    if (is(name, "later"))
+        answer.status = DMSG_DNS_INSECURE, answer.signed_until = 0;
+    if (is(name, "bogus") || (is(name, "turns") && questions > 2) ||
+        (is(name, "turns-at-once") && questions > 1))
+        answer.status = DMSG_DNS_BOGUS, answer.signed_until = 0;
+    if (is(name, "fades-signed"))
+        answer.signed_until = NOW + 400;
+    if (is(name, "fades-unsigned"))
+        answer.signed_until = 0;
+    if (is(name, "goes") && questions > 3)
+        answer = (struct dmsg_answer){.nxdomain = true, .ttl = 60};
+    if (is(name, "later") || (is(name, "fades") && questions > 2))
         answer = (struct dmsg_answer){.status = DMSG_DNS_NOT_NOW};
     if (is(name, "big"))
         answer.count = DMSG_ANSWER_RECORDS_MAX;
@@ -99,15 +107,18 @@ static int play(void)
 
 /* ======================================================================================== tests */
 
-static struct dmsg_discovery *start(void)
+static struct dmsg_discovery *start_with(
+    bool (*is_listed)(void *user, const struct dmsg_name *name), int64_t serve_stale)
 {
     static const char *const arguments[] = {"play", NULL};
     static const char *const servers[] = {"127.0.0.1@1"};
-    struct dmsg_resolver_config config = {.servers = servers,
-        .server_count = 1,
-        .trust_anchor = anchor_path,
-        .program = self_path,
-        .program_arguments = arguments};
+    struct dmsg_discovery_config config = {.resolver.servers = servers,
+        .resolver.server_count = 1,
+        .resolver.trust_anchor = anchor_path,
+        .resolver.program = self_path,
+        .resolver.program_arguments = arguments,
+        .is_listed = is_listed,
+        .serve_stale = serve_stale};
     struct dmsg_discovery *discovery = NULL;
     struct dmsg_error error;
     clock_now = NOW;
@@ -116,6 +127,11 @@ static struct dmsg_discovery *start(void)
         exit(1);
     }
     return discovery;
+}
+
+static struct dmsg_discovery *start(void)
+{
+    return start_with(NULL, 0);
 }
 
 static struct dmsg_name name_of(const char *text)
@@ -202,8 +218,8 @@ static void asks_when_it_must(void)
     clock_now += 302;
     CHECK(find(discovery, "a.example") == 3);
     CHECK(find(discovery, "a.example") == -3);
-    clock_now -= 1; /* fetched in the future: not believed */
-    CHECK(find(discovery, "a.example") == 4);
+    clock_now -= 1; /* fetched in the future: asked anew, though perhaps not past the process */
+    CHECK(find(discovery, "a.example") == -4);
     dmsg_discovery_free(&discovery);
 }
 
@@ -214,10 +230,15 @@ static void asks_afresh(void)
     const struct dmsg_peer *peer = NULL;
     CHECK(find(discovery, "a.example") == 1);
     REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
-    CHECK(number_of(peer) == 2 && !peer->from_cache);
+    CHECK(number_of(peer) == 2);
+    CHECK(peer->from_cache); /* within the TTL the process may have it from its own cache */
     CHECK(find(discovery, "a.example") == -2); /* it took the old one's place */
+    dmsg_peer_release(peer);
+    clock_now += 302;
+    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
+    CHECK(number_of(peer) == 3 && !peer->from_cache);
     dmsg_discovery_free(&discovery);
-    CHECK(number_of(peer) == 2); /* ours outlives the discovery */
+    CHECK(number_of(peer) == 3); /* ours outlives the discovery */
     dmsg_peer_release(peer);
 }
 
@@ -225,16 +246,16 @@ static void asks_afresh(void)
 static void keeps_what_is_proven(void)
 {
     struct dmsg_discovery *discovery = start();
-    struct dmsg_name name = name_of("turns.example");
+    struct dmsg_name name = name_of("turns-at-once.example");
     const struct dmsg_peer *peer = NULL;
-    CHECK(find(discovery, "turns.example") == 1);
+    CHECK(find(discovery, "turns-at-once.example") == 1);
     REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
     CHECK(peer->status == DMSG_DNS_BOGUS && !peer->exists);
     dmsg_peer_release(peer);
-    CHECK(find(discovery, "turns.example") == -1);
+    CHECK(find(discovery, "turns-at-once.example") == -1);
     clock_now += 302;
-    CHECK(find(discovery, "turns.example") > 0); /* bogus, and asked every time */
-    CHECK(find(discovery, "turns.example") > 0);
+    CHECK(find(discovery, "turns-at-once.example") > 0); /* bogus, and asked every time */
+    CHECK(find(discovery, "turns-at-once.example") > 0);
     dmsg_discovery_free(&discovery);
 }
 
@@ -357,56 +378,141 @@ static void bounds_the_questions(void)
     int asked = 0;
     for (; asked < 1000; asked++) {
         char text[40];
-        snprintf(text, sizeof text, "silent%d.example", asked);
+        snprintf(text, sizeof text, "silent%d.zone%d.example", asked, asked / 32);
         name = name_of(text);
         if (dmsg_discovery_ask(discovery, &name, on_done, &told, &error) < 0)
             break;
     }
     CHECK(asked == 256 && error.code == DMSG_E_QUOTA);
-    name = name_of("silent0.example"); /* one that is under way already can still be shared */
+    name = name_of("silent0.zone0.example"); /* one that is under way already can still be shared */
     CHECK(dmsg_discovery_ask(discovery, &name, on_done, &told, NULL) == 0);
     dmsg_discovery_free(&discovery);
 }
 
-static void bounds_the_cache(void)
+/* One slow zone does not take the places of the others; its names are refused, theirs are not. */
+static void bounds_a_zone(void)
 {
-    enum { MANY = 4096 };
     struct dmsg_discovery *discovery = start();
-    char text[40];
-    for (int i = 0; i < MANY; i++) {
-        snprintf(text, sizeof text, "n%d.example", i);
-        CHECK_ROW(find(discovery, text) == i + 1, "%s", text);
+    struct told told = {0};
+    struct dmsg_error error = {0};
+    struct dmsg_name name;
+    int asked = 0;
+    for (; asked < 100; asked++) {
+        char text[40];
+        snprintf(text, sizeof text, "silent%d.slow.example", asked);
+        name = name_of(text);
+        if (dmsg_discovery_ask(discovery, &name, on_done, &told, &error) < 0)
+            break;
     }
-    CHECK(cached(discovery, "n0.example")); /* used now: n1 is the oldest */
-    CHECK(find(discovery, "more.example") == MANY + 1);
-    CHECK(cached(discovery, "n0.example") && cached(discovery, "more.example"));
-    CHECK(!cached(discovery, "n1.example"));
-    int there = 0;
-    for (int i = 0; i < MANY; i++) {
-        snprintf(text, sizeof text, "n%d.example", i);
-        there += cached(discovery, text);
-    }
-    CHECK_ROW(there == MANY - 1, "%d", there);
+    CHECK_ROW(asked == 32 && error.code == DMSG_E_QUOTA, "%d", asked);
+    CHECK(strstr(error.text, "silent32.slow.example") != NULL);
+    CHECK(find(discovery, "quick.other.example") > 0); /* "other.example" is another zone */
+    CHECK(find(discovery, "quick.other.test") > 0);
     dmsg_discovery_free(&discovery);
 }
 
-/* Names with 64 records of 1000 octets: memory is the bound, not the count. */
-static void bounds_the_memory(void)
+static bool is_listed(void *user, const struct dmsg_name *name)
 {
-    enum { MANY = 400 };
-    struct dmsg_discovery *discovery = start();
+    (void)user;
+    return strstr(name->text, "listed") != NULL;
+}
+
+/* Two processes, each with a count of its own; who is asked follows the name alone. */
+static void keeps_strangers_apart(void)
+{
+    struct dmsg_discovery *discovery = start_with(is_listed, 0);
+    CHECK(find(discovery, "a.listed.example") == 1);
+    CHECK(find(discovery, "b.listed.example") == 2);
+    CHECK(find(discovery, "a.stranger.example") == 1);
+    CHECK(find(discovery, "c.listed.example") == 3);
+    CHECK(find(discovery, "b.stranger.example") == 2);
+    CHECK(find(discovery, "a.listed.example") == -1); /* one cache, by name */
+    dmsg_discovery_free(&discovery);
+}
+
+/* Eight at once, ten in a burst, of a zone; the listed ones and other zones do not feel it. */
+static void bounds_strangers(void)
+{
+    struct dmsg_discovery *discovery = start_with(is_listed, 0);
+    struct told told = {0};
+    struct dmsg_error error = {0};
     char text[40];
-    int there = 0;
-    for (int i = 0; i < MANY; i++) {
-        snprintf(text, sizeof text, "big%d.example", i);
-        CHECK_ROW(find(discovery, text) == i + 1, "%s", text);
+    int asked = 0;
+    for (; asked < 100; asked++) {
+        snprintf(text, sizeof text, "silent%d.slow.example", asked);
+        struct dmsg_name name = name_of(text);
+        if (dmsg_discovery_ask(discovery, &name, on_done, &told, &error) < 0)
+            break;
     }
-    for (int i = 0; i < MANY; i++) {
-        snprintf(text, sizeof text, "big%d.example", i);
-        there += cached(discovery, text);
+    CHECK_ROW(asked == 8 && error.code == DMSG_E_QUOTA, "%d", asked);
+    int found = 0;
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, "n%d.quick.example", i);
+        found += find(discovery, text) != 0;
     }
-    CHECK_ROW(there > 50 && there < 250, "%d", there);
-    CHECK(!cached(discovery, "big0.example") && cached(discovery, "big399.example"));
+    CHECK_ROW(found >= 10 && found < 20, "%d", found); /* two more for each second that passed */
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, "n%d.listed.example", i);
+        CHECK_ROW(find(discovery, text) != 0, "%s", text);
+    }
+    CHECK(find(discovery, "n0.another.example") != 0);
+    dmsg_discovery_free(&discovery);
+}
+
+/* Finds, and says how: the number of the question, and whether it is stale. */
+static uint32_t find_stale(struct dmsg_discovery *discovery, const char *text, bool *stale)
+{
+    const struct dmsg_peer *peer = NULL;
+    struct dmsg_name name = name_of(text);
+    *stale = false;
+    if (dmsg_discovery_find(discovery, &name, 5000, &peer, NULL) < 0)
+        return 0;
+    uint32_t number = number_of(peer);
+    *stale = peer->stale;
+    CHECK(!peer->stale || (peer->from_cache && peer->exists));
+    dmsg_peer_release(peer);
+    return number;
+}
+
+/* "fades" answers once and then not now; "turns" once and then bogus, "goes" once and then no. */
+static void serves_stale(void)
+{
+    bool stale;
+    struct dmsg_discovery *discovery = start_with(NULL, 1000);
+    CHECK(find_stale(discovery, "fades.example", &stale) == 1 && !stale);
+    CHECK(find_stale(discovery, "turns.example", &stale) == 2 && !stale);
+    CHECK(find_stale(discovery, "goes.example", &stale) == 3 && !stale);
+    clock_now += 302;
+    CHECK(find_stale(discovery, "fades.example", &stale) == 1 && stale);
+    CHECK(cached(discovery, "fades.example")); /* for half a minute nobody is asked */
+    CHECK(find_stale(discovery, "turns.example", &stale) == 5 && !stale);
+    CHECK(find_stale(discovery, "goes.example", &stale) == 0 && !stale);
+    clock_now = NOW + 302 + 999;
+    CHECK(find_stale(discovery, "fades.example", &stale) == 1 && stale);
+    clock_now = NOW + 302 + 1000;
+    CHECK(find_stale(discovery, "fades.example", &stale) == 0 && !stale);
+    dmsg_discovery_free(&discovery);
+
+    discovery = start(); /* off by default */
+    CHECK(find_stale(discovery, "fades.example", &stale) == 1 && !stale);
+    CHECK(find_stale(discovery, "a.example", &stale) == 2 && !stale);
+    clock_now += 302;
+    CHECK(find_stale(discovery, "fades.example", &stale) == 0 && !stale);
+    dmsg_discovery_free(&discovery);
+}
+
+/* Not beyond the first signature, and not without one that is known. */
+static void serves_stale_while_signed(void)
+{
+    bool stale;
+    struct dmsg_discovery *discovery = start_with(NULL, 1000);
+    CHECK(find_stale(discovery, "fades-signed.example", &stale) == 1 && !stale);
+    CHECK(find_stale(discovery, "fades-unsigned.example", &stale) == 2 && !stale);
+    clock_now = NOW + 399;
+    CHECK(find_stale(discovery, "fades-signed.example", &stale) == 1 && stale);
+    CHECK(find_stale(discovery, "fades-unsigned.example", &stale) == 0 && !stale);
+    clock_now = NOW + 400;
+    CHECK(find_stale(discovery, "fades-signed.example", &stale) == 0 && !stale);
     dmsg_discovery_free(&discovery);
 }
 
@@ -421,13 +527,13 @@ static void reports_what_cannot_start(void)
 {
     static const struct dmsg_context broken = {.now = fake_now, .random = no_random};
     struct dmsg_discovery *discovery = NULL;
-    struct dmsg_resolver_config config = {
-        .program = "/nonexistent/resolver", .trust_anchor = anchor_path};
+    struct dmsg_discovery_config config = {
+        .resolver.program = "/nonexistent/resolver", .resolver.trust_anchor = anchor_path};
     CHECK(dmsg_discovery_new(&discovery, &context, &config, NULL) == DMSG_E_LOCAL);
-    config.program = self_path;
-    config.trust_anchor = "/nonexistent/anchor";
+    config.resolver.program = self_path;
+    config.resolver.trust_anchor = "/nonexistent/anchor";
     CHECK(dmsg_discovery_new(&discovery, &context, &config, NULL) == DMSG_E_LOCAL);
-    config.trust_anchor = anchor_path;
+    config.resolver.trust_anchor = anchor_path;
     CHECK(dmsg_discovery_new(&discovery, &broken, &config, NULL) == DMSG_E_INTERNAL);
     CHECK(discovery == NULL);
 }
@@ -439,8 +545,9 @@ int main(int argc, char **argv)
     static const struct test tests[] = {TEST(lives_as_long_as_its_ttl), TEST(asks_when_it_must),
         TEST(asks_afresh), TEST(keeps_what_is_proven), TEST(shares_questions),
         TEST(forgets_who_left), TEST(may_ask_from_a_callback), TEST(waits_no_longer_than_told),
-        TEST(calls_nobody_when_freed), TEST(bounds_the_questions), TEST(bounds_the_cache),
-        TEST(bounds_the_memory), TEST(reports_what_cannot_start)};
+        TEST(calls_nobody_when_freed), TEST(bounds_the_questions), TEST(bounds_a_zone),
+        TEST(keeps_strangers_apart), TEST(bounds_strangers), TEST(serves_stale),
+        TEST(serves_stale_while_signed), TEST(reports_what_cannot_start)};
     if (argc == 2 && strcmp(argv[1], "play") == 0)
         return play();
     ssize_t size = readlink("/proc/self/exe", self_path, sizeof self_path - 1);

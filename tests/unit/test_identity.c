@@ -223,6 +223,10 @@ static void key_and_certificate_belong_together(void)
     char next[PATH_SIZE];
     snprintf(next, sizeof next, "%s", path_of(NAME ".next.crt.pem"));
     CHECK(rename(path_of(NAME ".crt.pem"), next) == 0);
+    CHECK(loads_with(0, NULL)); /* half-way through a rollover it stands elsewhere */
+    CHECK(unlink(path_of(NAME ".key.pem")) == 0);
+    CHECK(loads_with(DMSG_E_LOCAL, "there is no key"));
+    put_pair(NAME, "RSA:2048");
     CHECK(loads_with(DMSG_E_LOCAL, "belong together"));
     folder_end();
 }

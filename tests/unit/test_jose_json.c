@@ -1,5 +1,5 @@
 /* The JSON reader: its rules one by one, and against jansson on many inputs. */
-#include "jose/json.h"
+#include "base/json.h"
 #include "test.h"
 
 #include <jansson.h>

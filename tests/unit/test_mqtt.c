@@ -1,132 +1,12 @@
 /* mqtt: against a real mosquitto, and against a socket that says what no mosquitto says. */
-#include "broker.h"
-#include "danemsg/transport.h"
+#include "client.h"
 #include "mqtt/batch.h"
-#include "test.h"
+#include "mqtt/reasons.h"
 
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Milliseconds: longer than anything here takes, but on a machine under load; and for what should
-   not come. */
-#define WAIT 10000
-#define QUIET 300
-
-static const int versions[] = {5, 311};
-
-static int64_t milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static struct dmsg_mqtt_config config_of(const struct broker *broker, int version, const char *id)
-{
-    return (struct dmsg_mqtt_config){.host = "127.0.0.1",
-        .port = broker->port,
-        .version = version,
-        .client_id = id,
-        .clean = id == NULL};
-}
-
-/* Polls and reads once, for at most a while. */
-static int turn(struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error)
-{
-    struct pollfd wait = {.fd = dmsg_mqtt_fd(mqtt), .events = dmsg_mqtt_events(mqtt)};
-    int limit = dmsg_mqtt_timeout(mqtt);
-    if (poll(&wait, 1, timeout < limit ? timeout : limit) < 0)
-        wait.revents = 0;
-    return dmsg_mqtt_read(mqtt, wait.revents, error);
-}
-
-/* Reads, acknowledging nothing, until a batch comes or time is up: its size, or the error. */
-static int next_batch(struct dmsg_mqtt *mqtt, int timeout)
-{
-    struct dmsg_error error = {0};
-    for (int64_t until = milliseconds() + timeout; milliseconds() < until;) {
-        int count = turn(mqtt, (int)(until - milliseconds()), &error);
-        if (count != 0)
-            return count;
-        int code = dmsg_mqtt_acknowledge(mqtt, &error);
-        if (code < 0)
-            return code;
-    }
-    return 0;
-}
-
-/* Reads and acknowledges until `count` packets came; how many did. */
-static int take_packets(struct dmsg_mqtt *mqtt, int count, int timeout)
-{
-    int taken = 0;
-    for (int64_t until = milliseconds() + timeout; taken < count && milliseconds() < until;) {
-        struct dmsg_error error = {0};
-        int batch = next_batch(mqtt, (int)(until - milliseconds()));
-        taken += batch > 0 ? batch : 0;
-        if (dmsg_mqtt_acknowledge(mqtt, &error) < 0) {
-            CHECK_ROW(false, "%s", error.text);
-            break;
-        }
-    }
-    return taken;
-}
-
-static struct dmsg_mqtt *connect_with(const struct dmsg_mqtt_config *config)
-{
-    struct dmsg_mqtt *mqtt = NULL;
-    struct dmsg_error error = {0};
-    if (dmsg_mqtt_new(&mqtt, config, &error) < 0 ||
-        dmsg_mqtt_wait_connected(mqtt, WAIT, &error) < 0) {
-        CHECK_ROW(false, "%s", error.text);
-        dmsg_mqtt_free(&mqtt);
-    }
-    return mqtt;
-}
-
-static struct dmsg_mqtt *subscriber(const struct dmsg_mqtt_config *config, const char *filter)
-{
-    struct dmsg_mqtt *mqtt = connect_with(config);
-    if (mqtt == NULL)
-        return NULL;
-    CHECK(dmsg_mqtt_subscribe(mqtt, filter, NULL) == 0);
-    for (int64_t until = milliseconds() + WAIT;
-         !dmsg_mqtt_subscribed(mqtt) && milliseconds() < until;) {
-        int count = turn(mqtt, 100, NULL);
-        if (count != 0) /* a retained message, right behind the SUBACK */
-            break;
-        CHECK(dmsg_mqtt_acknowledge(mqtt, NULL) == 0);
-    }
-    CHECK(dmsg_mqtt_subscribed(mqtt));
-    return mqtt;
-}
-
-/* Publishes `count` texts "0", "1" ... from a client of its own, and sees them acknowledged. */
-static void publish_numbers(
-    const struct dmsg_mqtt_config *config, const char *topic, int count, int qos)
-{
-    struct dmsg_mqtt *mqtt = connect_with(config);
-    REQUIRE(mqtt != NULL);
-    for (int i = 0; i < count; i++) {
-        char text[20];
-        snprintf(text, sizeof text, "%d", i);
-        if (dmsg_mqtt_publish(mqtt, topic, dmsg_span_text(text), qos, false, NULL, NULL) < 0)
-            CHECK_ROW(false, "publish %d", i);
-        if (dmsg_mqtt_in_flight(mqtt) >= DMSG_PUBLISH_MAX / 2)
-            CHECK(dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL) == 0);
-    }
-    CHECK(dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL) == 0);
-    CHECK(dmsg_mqtt_in_flight(mqtt) == 0);
-    dmsg_mqtt_free(&mqtt);
-}
 
 /* The broker without special configuration, shared by the tests that need no other. */
 static struct broker common;
@@ -152,13 +32,13 @@ static void publishes_and_receives(void)
     NEED_BROKER();
     for (size_t v = 0; v < 2; v++) {
         for (int qos = 0; qos <= 1; qos++) {
-            struct dmsg_mqtt_config config = config_of(&common, versions[v], NULL);
-            struct dmsg_mqtt *mqtt = subscriber(&config, "to/+/here");
+            struct dmsg_mqtt_config config = client_config(&common, versions[v], NULL);
+            struct dmsg_mqtt *mqtt = client_subscribe(&config, "to/+/here");
             REQUIRE(mqtt != NULL);
             CHECK(strcmp(dmsg_mqtt_grants(mqtt), "") == 0);
             CHECK(dmsg_mqtt_packet_maximum(mqtt) == 0);
-            publish_numbers(&config, "to/bob/here", 1, qos);
-            CHECK_ROW(next_batch(mqtt, WAIT) == 1, "version %d QoS %d", versions[v], qos);
+            client_publish(&config, "to/bob/here", 1, qos);
+            CHECK_ROW(client_next_batch(mqtt, WAIT) == 1, "version %d QoS %d", versions[v], qos);
             const struct dmsg_packet *packet = dmsg_mqtt_packet(mqtt, 0);
             REQUIRE(packet != NULL);
             CHECK(dmsg_span_equal_text(packet->topic, "to/bob/here"));
@@ -167,8 +47,8 @@ static void publishes_and_receives(void)
             CHECK(dmsg_mqtt_packet(mqtt, 1) == NULL);
             CHECK(dmsg_mqtt_acknowledge(mqtt, NULL) == 0);
             CHECK(dmsg_mqtt_packet(mqtt, 0) == NULL);
-            publish_numbers(&config, "to/bob/there", 1, qos);
-            CHECK(next_batch(mqtt, QUIET) == 0);
+            client_publish(&config, "to/bob/there", 1, qos);
+            CHECK(client_next_batch(mqtt, QUIET) == 0);
             dmsg_mqtt_free(&mqtt);
         }
     }
@@ -177,14 +57,14 @@ static void publishes_and_receives(void)
 static void batches_are_bounded(void)
 {
     NEED_BROKER();
-    struct dmsg_mqtt_config config = config_of(&common, 5, NULL);
-    struct dmsg_mqtt *mqtt = subscriber(&config, "many");
+    struct dmsg_mqtt_config config = client_config(&common, 5, NULL);
+    struct dmsg_mqtt *mqtt = client_subscribe(&config, "many");
     REQUIRE(mqtt != NULL);
-    publish_numbers(&config, "many", 2500, 1);
+    client_publish(&config, "many", 2500, 1);
     nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     int total = 0, largest = 0;
     while (total < 2500) {
-        int count = next_batch(mqtt, WAIT);
+        int count = client_next_batch(mqtt, WAIT);
         if (count <= 0)
             break;
         for (int i = 0; i < count; i++) {
@@ -203,11 +83,11 @@ static void batches_are_bounded(void)
     CHECK(total == 2500);
     CHECK_ROW(largest > 100 && largest <= DMSG_BATCH_MAX, "largest %d", largest);
     dmsg_mqtt_limit_batch(mqtt, 7);
-    publish_numbers(&config, "many", 20, 1);
+    client_publish(&config, "many", 20, 1);
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    CHECK(next_batch(mqtt, WAIT) == 7);
+    CHECK(client_next_batch(mqtt, WAIT) == 7);
     CHECK(dmsg_mqtt_acknowledge(mqtt, NULL) == 0);
-    CHECK(take_packets(mqtt, 13, WAIT) == 13);
+    CHECK(client_take(mqtt, 13, WAIT) == 13);
     dmsg_mqtt_free(&mqtt);
 }
 
@@ -218,32 +98,32 @@ static void acknowledgement_is_held_back(void)
     for (size_t v = 0; v < 2; v++) {
         char id[] = "held-0";
         id[5] = (char)('0' + v);
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], id);
-        struct dmsg_mqtt_config other = config_of(&common, versions[v], NULL);
-        struct dmsg_mqtt *mqtt = subscriber(&config, "held");
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], id);
+        struct dmsg_mqtt_config other = client_config(&common, versions[v], NULL);
+        struct dmsg_mqtt *mqtt = client_subscribe(&config, "held");
         REQUIRE(mqtt != NULL);
-        publish_numbers(&other, "held", 5, 1);
+        client_publish(&other, "held", 5, 1);
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-        CHECK(next_batch(mqtt, WAIT) == 5);
+        CHECK(client_next_batch(mqtt, WAIT) == 5);
         CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0); /* as after a commit that failed */
         CHECK(dmsg_mqtt_packet(mqtt, 0) == NULL);
-        CHECK_ROW(take_packets(mqtt, 5, WAIT) == 5, "version %d, again", versions[v]);
-        CHECK(next_batch(mqtt, QUIET) == 0); /* the broker reads the acknowledgements */
+        CHECK_ROW(client_take(mqtt, 5, WAIT) == 5, "version %d, again", versions[v]);
+        CHECK(client_next_batch(mqtt, QUIET) == 0); /* the broker reads the acknowledgements */
         CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0);
-        CHECK_ROW(next_batch(mqtt, QUIET) == 0, "version %d, not again", versions[v]);
+        CHECK_ROW(client_next_batch(mqtt, QUIET) == 0, "version %d, not again", versions[v]);
 
-        publish_numbers(&other, "held", 3, 1);
+        client_publish(&other, "held", 3, 1);
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-        CHECK(next_batch(mqtt, WAIT) == 3);
+        CHECK(client_next_batch(mqtt, WAIT) == 3);
         dmsg_mqtt_free(&mqtt); /* as after a crash */
-        mqtt = connect_with(&config);
+        mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
-        CHECK_ROW(take_packets(mqtt, 3, WAIT) == 3, "version %d, after free", versions[v]);
-        CHECK(next_batch(mqtt, QUIET) == 0);
+        CHECK_ROW(client_take(mqtt, 3, WAIT) == 3, "version %d, after free", versions[v]);
+        CHECK(client_next_batch(mqtt, QUIET) == 0);
         dmsg_mqtt_free(&mqtt);
-        mqtt = connect_with(&config);
+        mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
-        CHECK(next_batch(mqtt, QUIET) == 0);
+        CHECK(client_next_batch(mqtt, QUIET) == 0);
         dmsg_mqtt_free(&mqtt);
     }
 }
@@ -262,11 +142,11 @@ static void sessions_persist(void)
     for (size_t v = 0; v < 2; v++) {
         char id[] = "session-0";
         id[8] = (char)('0' + v);
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], id);
-        struct dmsg_mqtt_config other = config_of(&common, versions[v], NULL);
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], id);
+        struct dmsg_mqtt_config other = client_config(&common, versions[v], NULL);
         config.debug = count_subscribes;
         subscribe_lines = 0;
-        struct dmsg_mqtt *mqtt = subscriber(&config, "session");
+        struct dmsg_mqtt *mqtt = client_subscribe(&config, "session");
         REQUIRE(mqtt != NULL);
         CHECK(subscribe_lines == 1);
         CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0);
@@ -276,20 +156,20 @@ static void sessions_persist(void)
         CHECK(dmsg_mqtt_acknowledge(mqtt, NULL) == 0 && subscribe_lines == 1);
         CHECK(strcmp(dmsg_mqtt_grants(mqtt), "") == 0);
         dmsg_mqtt_free(&mqtt);
-        publish_numbers(&other, "session", 2, 1);
-        mqtt = connect_with(&config);
+        client_publish(&other, "session", 2, 1);
+        mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
-        CHECK_ROW(take_packets(mqtt, 2, WAIT) == 2, "version %d", versions[v]);
+        CHECK_ROW(client_take(mqtt, 2, WAIT) == 2, "version %d", versions[v]);
         dmsg_mqtt_free(&mqtt);
 
         config.clean = true;
-        mqtt = subscriber(&config, "session");
+        mqtt = client_subscribe(&config, "session");
         dmsg_mqtt_free(&mqtt);
-        publish_numbers(&other, "session", 2, 1);
+        client_publish(&other, "session", 2, 1);
         config.clean = false;
-        mqtt = connect_with(&config);
+        mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
-        CHECK_ROW(next_batch(mqtt, QUIET) == 0, "clean, version %d", versions[v]);
+        CHECK_ROW(client_next_batch(mqtt, QUIET) == 0, "clean, version %d", versions[v]);
         dmsg_mqtt_free(&mqtt);
     }
 }
@@ -301,12 +181,12 @@ static void a_lost_session_is_noticed(void)
     if (broker_missing() != NULL)
         SKIP("%s", broker_missing());
     REQUIRE(broker_prepare(&broker) && broker_run(&broker, ""));
-    struct dmsg_mqtt_config config = config_of(&broker, 5, "lost-session");
+    struct dmsg_mqtt_config config = client_config(&broker, 5, "lost-session");
     struct dmsg_error error = {0};
-    struct dmsg_mqtt *mqtt = subscriber(&config, "topic");
+    struct dmsg_mqtt *mqtt = client_subscribe(&config, "topic");
     REQUIRE(mqtt != NULL);
     broker_halt(&broker);
-    CHECK(next_batch(mqtt, WAIT) == DMSG_E_BROKER);
+    CHECK(client_next_batch(mqtt, WAIT) == DMSG_E_BROKER);
     CHECK(!dmsg_mqtt_connected(mqtt) && !dmsg_mqtt_subscribed(mqtt) && dmsg_mqtt_fd(mqtt) == -1);
     CHECK(dmsg_mqtt_read(mqtt, 0, &error) == DMSG_E_BROKER && error.text[0] != '\0');
     CHECK(dmsg_mqtt_acknowledge(mqtt, NULL) == DMSG_E_BROKER);
@@ -315,12 +195,12 @@ static void a_lost_session_is_noticed(void)
     REQUIRE(broker_run(&broker, ""));
     CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, NULL) == 0);
     CHECK(strstr(dmsg_mqtt_grants(mqtt), "did not keep the session") != NULL);
-    while (!dmsg_mqtt_subscribed(mqtt) && next_batch(mqtt, 100) == 0)
+    while (!dmsg_mqtt_subscribed(mqtt) && client_next_batch(mqtt, 100) == 0)
         ;
     CHECK(dmsg_mqtt_subscribed(mqtt));
-    struct dmsg_mqtt_config other = config_of(&broker, 5, NULL);
-    publish_numbers(&other, "topic", 1, 1);
-    CHECK(take_packets(mqtt, 1, WAIT) == 1);
+    struct dmsg_mqtt_config other = client_config(&broker, 5, NULL);
+    client_publish(&other, "topic", 1, 1);
+    CHECK(client_take(mqtt, 1, WAIT) == 1);
     dmsg_mqtt_free(&mqtt);
     broker_stop(&broker);
 }
@@ -329,11 +209,11 @@ static void a_session_that_is_taken_over_is_recognised(void)
 {
     NEED_BROKER();
     for (size_t v = 0; v < 2; v++) {
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], "taken");
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], "taken");
         struct dmsg_error error = {0};
-        struct dmsg_mqtt *first = connect_with(&config), *second = connect_with(&config);
+        struct dmsg_mqtt *first = client_connect(&config), *second = client_connect(&config);
         REQUIRE(first != NULL && second != NULL);
-        CHECK(next_batch(first, WAIT) == DMSG_E_BROKER);
+        CHECK(client_next_batch(first, WAIT) == DMSG_E_BROKER);
         CHECK(dmsg_mqtt_read(first, 0, &error) == DMSG_E_BROKER);
         /* Not every broker gives the reason: mosquitto 2.0.11 just closes. */
         bool said = strstr(error.text, "Session taken over") != NULL;
@@ -349,21 +229,21 @@ static void the_will_is_for_those_who_do_not_say_goodbye(void)
 {
     NEED_BROKER();
     for (size_t v = 0; v < 2; v++) {
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], NULL);
-        struct dmsg_mqtt *heir = subscriber(&config, "will");
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], NULL);
+        struct dmsg_mqtt *heir = client_subscribe(&config, "will");
         config.will_topic = "will";
         config.will_payload = dmsg_span_text("gone");
         config.will_qos = 1;
-        struct dmsg_mqtt *polite = connect_with(&config);
-        struct dmsg_mqtt *killed = subscriber(&config, "bait");
+        struct dmsg_mqtt *polite = client_connect(&config);
+        struct dmsg_mqtt *killed = client_subscribe(&config, "bait");
         REQUIRE(heir != NULL && polite != NULL && killed != NULL);
         dmsg_mqtt_free(&polite);
-        CHECK_ROW(next_batch(heir, QUIET) == 0, "version %d", versions[v]);
+        CHECK_ROW(client_next_batch(heir, QUIET) == 0, "version %d", versions[v]);
         config.will_topic = NULL;
-        publish_numbers(&config, "bait", 1, 1);
-        CHECK(next_batch(killed, WAIT) == 1);
+        client_publish(&config, "bait", 1, 1);
+        CHECK(client_next_batch(killed, WAIT) == 1);
         dmsg_mqtt_free(&killed); /* with a batch in hand: no goodbye */
-        REQUIRE(next_batch(heir, WAIT) == 1);
+        REQUIRE(client_next_batch(heir, WAIT) == 1);
         CHECK(dmsg_span_equal_text(dmsg_mqtt_packet(heir, 0)->payload, "gone"));
         dmsg_mqtt_free(&heir);
     }
@@ -373,14 +253,14 @@ static void retained_packets_say_so(void)
 {
     NEED_BROKER();
     for (size_t v = 0; v < 2; v++) {
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], NULL);
-        struct dmsg_mqtt *mqtt = connect_with(&config);
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], NULL);
+        struct dmsg_mqtt *mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
         CHECK(dmsg_mqtt_publish(mqtt, "kept", dmsg_span_text("old"), 1, true, NULL, NULL) == 0);
         CHECK(dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL) == 0);
-        struct dmsg_mqtt *late = subscriber(&config, "kept");
+        struct dmsg_mqtt *late = client_subscribe(&config, "kept");
         REQUIRE(late != NULL);
-        REQUIRE(next_batch(late, WAIT) == 1);
+        REQUIRE(client_next_batch(late, WAIT) == 1);
         CHECK(dmsg_mqtt_packet(late, 0)->retained);
         CHECK(dmsg_mqtt_publish(mqtt, "kept", (struct dmsg_span){0}, 1, true, NULL, NULL) == 0);
         CHECK(dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL) == 0);
@@ -396,10 +276,10 @@ static void our_packet_limit_holds(void)
     NEED_BROKER();
     for (size_t v = 0; v < 2; v++) {
         static const size_t sizes[] = {500, 5000, 600};
-        struct dmsg_mqtt_config config = config_of(&common, versions[v], NULL);
-        struct dmsg_mqtt *sender = connect_with(&config);
+        struct dmsg_mqtt_config config = client_config(&common, versions[v], NULL);
+        struct dmsg_mqtt *sender = client_connect(&config);
         config.packet_limit = 1000;
-        struct dmsg_mqtt *mqtt = subscriber(&config, "sizes");
+        struct dmsg_mqtt *mqtt = client_subscribe(&config, "sizes");
         REQUIRE(mqtt != NULL && sender != NULL);
         char text[5000];
         memset(text, 'x', sizeof text);
@@ -411,7 +291,7 @@ static void our_packet_limit_holds(void)
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
         /* MQTT 5: the broker knows the limit. 3.1.1: it comes, and is not kept. */
         int expected = versions[v] == 5 ? 2 : 3;
-        REQUIRE(next_batch(mqtt, WAIT) == expected);
+        REQUIRE(client_next_batch(mqtt, WAIT) == expected);
         for (int i = 0; i < expected; i++) {
             const struct dmsg_packet *packet = dmsg_mqtt_packet(mqtt, (size_t)i);
             size_t size = sizes[expected == 2 ? 2 * i : i];
@@ -433,8 +313,8 @@ static void the_brokers_packet_limit_holds(void)
         SKIP("%s", broker_missing());
     REQUIRE(broker_prepare(&broker) && broker_run(&broker, "max_packet_size 2000"));
     memset(text, 'x', sizeof text);
-    struct dmsg_mqtt_config config = config_of(&broker, 5, NULL);
-    struct dmsg_mqtt *mqtt = connect_with(&config);
+    struct dmsg_mqtt_config config = client_config(&broker, 5, NULL);
+    struct dmsg_mqtt *mqtt = client_connect(&config);
     REQUIRE(mqtt != NULL);
     CHECK(dmsg_mqtt_packet_maximum(mqtt) == 2000);
     CHECK(strstr(dmsg_mqtt_grants(mqtt), "packets of 2000 octets") != NULL);
@@ -488,7 +368,7 @@ static void passwords_and_access_rules(void)
     REQUIRE(broker_run(&broker, lines));
     for (size_t v = 0; v < 2; v++) {
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-            struct dmsg_mqtt_config config = config_of(&broker, versions[v], NULL);
+            struct dmsg_mqtt_config config = client_config(&broker, versions[v], NULL);
             struct dmsg_mqtt *mqtt = NULL;
             struct dmsg_error error = {0};
             config.username = rows[i].user;
@@ -503,11 +383,11 @@ static void passwords_and_access_rules(void)
             dmsg_mqtt_free(&mqtt);
         }
     }
-    struct dmsg_mqtt_config config = config_of(&broker, 5, NULL);
+    struct dmsg_mqtt_config config = client_config(&broker, 5, NULL);
     struct dmsg_error error = {0};
     config.username = "alice";
     config.password = "secret";
-    struct dmsg_mqtt *mqtt = connect_with(&config);
+    struct dmsg_mqtt *mqtt = client_connect(&config);
     REQUIRE(mqtt != NULL);
     int allowed = 0, forbidden = 0, id = 0;
     CHECK(dmsg_mqtt_publish(mqtt, "free", dmsg_span_text("x"), 1, false, &allowed, NULL) == 0);
@@ -586,11 +466,20 @@ static void filters_and_topics_are_checked(void)
         {"a+", false, false},
         {"+a", false, false},
         {"a\xff", false, false},
+        {"$share/group/a/+", true, false},
+        {"$share/group/#", true, false},
+        {"$share/group/", false, true},
+        {"$share/group", false, true},
+        {"$share//a", false, true},
+        {"$share/gr+up/a", false, false},
+        {"$share/gr#up/a", false, false},
+        {"$share/group/a#", false, false},
+        {"$shared", true, true},
         {too_long, false, false},
         {too_long + 1, true, true},
     };
-    struct dmsg_mqtt_config config = config_of(&common, 5, NULL);
-    struct dmsg_mqtt *mqtt = connect_with(&config);
+    struct dmsg_mqtt_config config = client_config(&common, 5, NULL);
+    struct dmsg_mqtt *mqtt = client_connect(&config);
     REQUIRE(mqtt != NULL);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         CHECK_ROW(
@@ -675,7 +564,7 @@ static int accept_client(int listener, struct dmsg_mqtt *mqtt)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     struct pollfd client = {.fd = fd, .events = POLLIN};
     for (int i = 0; i < 50 && poll(&client, 1, 0) == 0; i++) /* until CONNECT comes */
-        (void)turn(mqtt, 20, NULL);
+        (void)client_turn(mqtt, 20, NULL);
     return read(fd, packet, sizeof packet) > 0 ? fd : -1;
 }
 
@@ -699,6 +588,26 @@ static void odd_brokers(void)
         {5, "HTTP/1.1 400 Bad Request\r\n\r\n", 28, "broker 127.0.0.1"},
         {5, "\x20\xff\xff\xff\xff\xff", 6, "protocol error"},
         {5, "", 0, "closed the connection"},
+        {311, "\x20\x02\x00\x07", 4, "a reason that MQTT does not have (code 7)"},
+        /* use another server: its name, the broker's own words made harmless */
+        {5,
+            "\x20\x14\x00\x9c\x11\x1c\x00\x05"
+            "b.net"
+            "\x1f\x00\x06"
+            "go \xe2\x80\xae",
+            22,
+            "Use another server (code 156), the broker says: go \\u{202e}, another server: b.net"},
+        {5, "\x20\x03\x00\x9d\x00", 5, "refused the connection: Server moved (code 157)"},
+        {5, "\x20\x03\x00\x8a\x00", 5, "refused the connection: Banned (code 138)"},
+        {5, "\x20\x03\x00\x00", 4, "closed the connection"}, /* in the middle of it */
+        {5, "\x20\x03\x00\x00\x00\x32\x7f\x00\x01t\x00\x01\x00half", 16, "closed the connection"},
+        {5, "\x20\x03\x00\x00\x00\x00\x00", 7, "broker 127.0.0.1"},         /* a packet of type 0 */
+        {5, "\x16\x03\x03\x00\x40\x02\x00\x00\x3c", 9, "broker 127.0.0.1"}, /* TLS */
+        {5, "\x20\x03\x00\x00\x00\x20\x03\x00\x00\x00", 10, "broker 127.0.0.1"},
+        {5,
+            "\x20\x03\x00\x00\x00\xe0\x0e\x9d\x0c\x1c\x00\x09"
+            "other.net",
+            21, "ended the connection: Server moved (code 157)"},
         /* CONNACK, then DISCONNECT: server shutting down */
         {5, "\x20\x03\x00\x00\x00\xe0\x02\x8b\x00", 9, "ended the connection: Server shutting"},
         {5, "\x20\x03\x00\x00\x00\xe0\x01\x8e", 8, "ended the connection: Session taken over"},
@@ -707,7 +616,7 @@ static void odd_brokers(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct broker fake = {0};
         int listener = listen_on_loopback(&fake.port);
-        struct dmsg_mqtt_config config = config_of(&fake, rows[i].version, NULL);
+        struct dmsg_mqtt_config config = client_config(&fake, rows[i].version, NULL);
         struct dmsg_mqtt *mqtt = NULL;
         struct dmsg_error error = {0};
         REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
@@ -718,7 +627,7 @@ static void odd_brokers(void)
             shutdown(fd, SHUT_WR);
         int code = 0;
         for (int j = 0; j < 200 && code == 0; j++) {
-            code = turn(mqtt, 10, &error);
+            code = client_turn(mqtt, 10, &error);
             if (rows[i].expected == NULL && dmsg_mqtt_connected(mqtt))
                 break;
         }
@@ -740,7 +649,7 @@ static void subscriptions_and_publishes_may_be_refused(void)
 {
     struct broker fake = {0};
     int listener = listen_on_loopback(&fake.port), id = 0;
-    struct dmsg_mqtt_config config = config_of(&fake, 5, "refused");
+    struct dmsg_mqtt_config config = client_config(&fake, 5, "refused");
     struct dmsg_mqtt *mqtt = NULL;
     struct dmsg_error error = {0};
     uint8_t packet[256];
@@ -752,7 +661,7 @@ static void subscriptions_and_publishes_may_be_refused(void)
     static const uint8_t welcome[] = {0x20, 12, 0, 0, 9, 17, 0, 0, 0, 60, 36, 0, 37, 0};
     CHECK(write(fd, welcome, sizeof welcome) == sizeof welcome);
     CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, &error) == 0);
-    CHECK(strstr(dmsg_mqtt_grants(mqtt), "kept for 60 seconds, not 2592000\n") != NULL);
+    CHECK(strstr(dmsg_mqtt_grants(mqtt), "kept for 60 seconds, not 2592000: ") != NULL);
     CHECK(strstr(dmsg_mqtt_grants(mqtt), "quality of service 0 only") != NULL);
     CHECK(
         dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("x"), 1, false, NULL, &error) == DMSG_E_BROKER);
@@ -761,23 +670,23 @@ static void subscriptions_and_publishes_may_be_refused(void)
     /* acknowledges what was never published */
     static const uint8_t stray[] = {0x40, 2, 0, 9, 0x40, 4, 0, 10, 0x87, 0};
     CHECK(write(fd, stray, sizeof stray) == sizeof stray);
-    CHECK(next_batch(mqtt, 100) == 0);
+    CHECK(client_next_batch(mqtt, 100) == 0);
     CHECK(dmsg_mqtt_in_flight(mqtt) == 0 && dmsg_mqtt_refused(mqtt, &id, NULL) == 0);
     CHECK(read(fd, packet, sizeof packet) > 4 && packet[0] == 0x82); /* SUBSCRIBE */
     CHECK(!dmsg_mqtt_subscribed(mqtt));
     const uint8_t weak[] = {0x90, 4, packet[2], packet[3], 0, 0}; /* SUBACK, QoS 0 */
     CHECK(write(fd, weak, sizeof weak) == sizeof weak);
-    CHECK(next_batch(mqtt, 100) == 0);
+    CHECK(client_next_batch(mqtt, 100) == 0);
     CHECK(dmsg_mqtt_subscribed(mqtt));
     CHECK(strstr(dmsg_mqtt_grants(mqtt), "quality of service 0 for topic, not 1") != NULL);
     close(fd);
     fd = accept_client(listener, mqtt); /* a session without the subscription */
     CHECK(write(fd, "\x20\x03\x00\x00\x00", 5) == 5);
-    CHECK(next_batch(mqtt, 100) == 0);
+    CHECK(client_next_batch(mqtt, 100) == 0);
     CHECK(read(fd, packet, sizeof packet) > 4 && packet[0] == 0x82);
     const uint8_t refusal[] = {0x90, 4, packet[2], packet[3], 0, 0x87};
     CHECK(write(fd, refusal, sizeof refusal) == sizeof refusal);
-    CHECK(next_batch(mqtt, WAIT) == DMSG_E_BROKER);
+    CHECK(client_next_batch(mqtt, WAIT) == DMSG_E_BROKER);
     CHECK(dmsg_mqtt_read(mqtt, 0, &error) == DMSG_E_BROKER);
     CHECK_ROW(strstr(error.text, "subscription to topic was refused: Not authorized") != NULL, "%s",
         error.text);
@@ -786,12 +695,108 @@ static void subscriptions_and_publishes_may_be_refused(void)
     dmsg_mqtt_free(&mqtt);
 }
 
+static void every_reason_has_words(void)
+{
+    static const int known[] = {0x00, 0x01, 0x02, 0x04, 0x10, 0x11, 0x18, 0x19};
+    for (int code = 0; code < 256; code++) {
+        bool is_known = code >= 0x80 && code <= 0xa2; /* no gap among them */
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            is_known |= code == known[i];
+        bool has_words = strcmp(dmsg_reason_words(code), dmsg_reason_words(0xff)) != 0;
+        CHECK_ROW(has_words == is_known, "code %d: %s", code, dmsg_reason_words(code));
+        for (int other = 0; has_words && other < code; other++)
+            CHECK_ROW(strcmp(dmsg_reason_words(code), dmsg_reason_words(other)) != 0,
+                "codes %d and %d", code, other);
+    }
+    CHECK(strcmp(dmsg_reason_connack(0x87), dmsg_reason_words(0x87)) == 0);
+    CHECK(strcmp(dmsg_reason_connack(1), dmsg_reason_words(1)) != 0);
+}
+
+/* What a broker grants less than was asked is said; what nobody needs is not. */
+static void grants_are_compared(void)
+{
+    static const struct {
+        const char *octets;
+        size_t size;
+        const char *expected[3]; /* none: silence */
+        size_t receive_maximum;
+        const char *filter;
+        bool clean, expects_session;
+    } rows[] = {
+        {"\x20\x03\x00\x00\x00", 5, {NULL}, DMSG_PUBLISH_MAX, "a/b", false, false},
+        {"\x20\x03\x00\x00\x00", 5, {"did not keep the session"}, DMSG_PUBLISH_MAX, "a", false,
+            true},
+        {"\x20\x03\x01\x00\x00", 5, {NULL}, DMSG_PUBLISH_MAX, "a", false, true},
+        {"\x20\x03\x00\x00\x00", 5, {NULL}, DMSG_PUBLISH_MAX, "a", true, true},
+        /* session expiry 0; for a clean session that is what was asked */
+        {"\x20\x08\x00\x00\x05\x11\x00\x00\x00\x00", 10, {"keeps no session at all"},
+            DMSG_PUBLISH_MAX, "a", false, false},
+        {"\x20\x08\x00\x00\x05\x11\x00\x00\x00\x00", 10, {NULL}, DMSG_PUBLISH_MAX, "a", true,
+            false},
+        /* receive maximum 7 and 65535 */
+        {"\x20\x06\x00\x00\x03\x21\x00\x07", 8, {NULL}, 7, "a", false, false},
+        {"\x20\x06\x00\x00\x03\x21\xff\xff", 8, {NULL}, DMSG_PUBLISH_MAX, "a", false, false},
+        /* packets of 1000 octets */
+        {"\x20\x08\x00\x00\x05\x27\x00\x00\x03\xe8", 10, {"packets of 1000 octets at most"},
+            DMSG_PUBLISH_MAX, "a", false, false},
+        /* no QoS 1, no wildcard and no shared subscriptions */
+        {"\x20\x09\x00\x00\x06\x24\x00\x28\x00\x2a\x00", 11,
+            {"quality of service 0 only", "'+' or '#'", "no shared"}, DMSG_PUBLISH_MAX,
+            "$share/g/+", false, false},
+        {"\x20\x07\x00\x00\x04\x28\x00\x2a\x00", 9, {NULL}, DMSG_PUBLISH_MAX, "a", false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct broker fake = {0};
+        int listener = listen_on_loopback(&fake.port);
+        struct dmsg_mqtt_config config = client_config(&fake, 5, "grants");
+        struct dmsg_mqtt *mqtt = NULL;
+        config.clean = rows[i].clean;
+        config.expects_session = rows[i].expects_session;
+        REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
+        CHECK(dmsg_mqtt_subscribe(mqtt, rows[i].filter, NULL) == 0);
+        int fd = accept_client(listener, mqtt);
+        CHECK(write(fd, rows[i].octets, rows[i].size) == (ssize_t)rows[i].size);
+        CHECK_ROW(dmsg_mqtt_wait_connected(mqtt, WAIT, NULL) == 0, "row %zu", i);
+        const char *grants = dmsg_mqtt_grants(mqtt);
+        CHECK_ROW((grants[0] == '\0') == (rows[i].expected[0] == NULL), "row %zu: %s", i, grants);
+        for (size_t j = 0; j < 3 && rows[i].expected[j] != NULL; j++)
+            CHECK_ROW(strstr(grants, rows[i].expected[j]) != NULL, "row %zu: %s", i, grants);
+        CHECK_ROW(dmsg_mqtt_receive_maximum(mqtt) == rows[i].receive_maximum, "row %zu", i);
+        close(fd);
+        close(listener);
+        dmsg_mqtt_free(&mqtt);
+    }
+}
+
+/* Each packet to one of the group, with its own topic. */
+static void shared_subscriptions_share(void)
+{
+    NEED_BROKER();
+    struct dmsg_mqtt_config config = client_config(&common, 5, NULL);
+    struct dmsg_mqtt *one = client_subscribe(&config, "$share/group/shared/+");
+    struct dmsg_mqtt *two = client_subscribe(&config, "$share/group/shared/+");
+    struct dmsg_mqtt *all = client_subscribe(&config, "shared/+");
+    REQUIRE(one != NULL && two != NULL && all != NULL);
+    client_publish(&config, "shared/topic", 20, 1);
+    CHECK(client_take(all, 20, WAIT) == 20);
+    int first = client_next_batch(one, WAIT), rest = 0;
+    REQUIRE(first > 0);
+    CHECK(dmsg_span_equal_text(dmsg_mqtt_packet(one, 0)->topic, "shared/topic"));
+    CHECK(dmsg_mqtt_acknowledge(one, NULL) == 0);
+    first += client_take(one, 20 - first, QUIET);
+    rest = client_take(two, 20 - first, WAIT);
+    CHECK_ROW(first < 20 && first + rest == 20, "%d and %d", first, rest);
+    dmsg_mqtt_free(&one);
+    dmsg_mqtt_free(&two);
+    dmsg_mqtt_free(&all);
+}
+
 /* QoS 1 is sent again after a reconnect, marked as a duplicate; nothing before CONNACK. */
 static void publishes_survive_a_reconnect(void)
 {
     struct broker fake = {0};
     int listener = listen_on_loopback(&fake.port);
-    struct dmsg_mqtt_config config = config_of(&fake, 5, "again");
+    struct dmsg_mqtt_config config = client_config(&fake, 5, "again");
     struct dmsg_mqtt *mqtt = NULL;
     uint8_t packet[256];
     REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
@@ -800,9 +805,12 @@ static void publishes_survive_a_reconnect(void)
     CHECK(dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("x"), 1, false, NULL, NULL) == DMSG_E_BROKER);
     CHECK(write(fd, "\x20\x03\x00\x00\x00", 5) == 5);
     CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, NULL) == 0);
-    CHECK(dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("x"), 1, false, NULL, NULL) == 0);
+    int published = 0;
+    CHECK(dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("x"), 1, false, &published, NULL) == 0);
     CHECK(dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("y"), 0, false, NULL, NULL) == 0);
     CHECK(dmsg_mqtt_in_flight(mqtt) == 2);
+    CHECK(dmsg_mqtt_is_in_flight(mqtt, published) && !dmsg_mqtt_is_in_flight(mqtt, published + 1));
+    CHECK(!dmsg_mqtt_is_in_flight(mqtt, -1) && !dmsg_mqtt_is_in_flight(mqtt, 65536));
     CHECK(dmsg_mqtt_wait_flushed(mqtt, 50, NULL) == DMSG_E_TIMEOUT);
     CHECK(dmsg_mqtt_in_flight(mqtt) == 1); /* QoS 0 was written */
     CHECK(read(fd, packet, sizeof packet) > 0 && packet[0] == 0x32);
@@ -818,6 +826,7 @@ static void publishes_survive_a_reconnect(void)
     const uint8_t acknowledgement[] = {0x40, 2, id[0], id[1]};
     CHECK(write(fd, acknowledgement, 4) == 4);
     CHECK(dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL) == 0);
+    CHECK(!dmsg_mqtt_is_in_flight(mqtt, published));
     close(fd);
     close(listener);
     dmsg_mqtt_free(&mqtt);
@@ -827,7 +836,7 @@ static void publishes_are_bounded(void)
 {
     struct broker fake = {0};
     int listener = listen_on_loopback(&fake.port), count = 0;
-    struct dmsg_mqtt_config config = config_of(&fake, 5, "bounded");
+    struct dmsg_mqtt_config config = client_config(&fake, 5, "bounded");
     struct dmsg_mqtt *mqtt = NULL;
     REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
     int fd = accept_client(listener, mqtt);
@@ -846,13 +855,13 @@ static void silence_ends_in_time(void)
 {
     struct broker fake = {0};
     int listener = listen_on_loopback(&fake.port);
-    struct dmsg_mqtt_config config = config_of(&fake, 5, NULL);
+    struct dmsg_mqtt_config config = client_config(&fake, 5, NULL);
     struct dmsg_mqtt *mqtt = NULL;
     struct dmsg_error error = {0};
     REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
-    int64_t start = milliseconds();
+    int64_t start = dmsg_now_ms();
     CHECK(dmsg_mqtt_wait_connected(mqtt, 200, &error) == DMSG_E_TIMEOUT);
-    CHECK(milliseconds() - start >= 200 && milliseconds() - start < 2000);
+    CHECK(dmsg_now_ms() - start >= 200 && dmsg_now_ms() - start < 2000);
     close(listener);
     dmsg_mqtt_free(&mqtt);
 }
@@ -861,303 +870,18 @@ static void silence_ends_in_time(void)
 static void flushing_is_not_for_subscribers(void)
 {
     NEED_BROKER();
-    struct dmsg_mqtt_config config = config_of(&common, 5, "flusher");
-    struct dmsg_mqtt *mqtt = subscriber(&config, "self");
+    struct dmsg_mqtt_config config = client_config(&common, 5, "flusher");
+    struct dmsg_mqtt *mqtt = client_subscribe(&config, "self");
     REQUIRE(mqtt != NULL);
     CHECK(dmsg_mqtt_publish(mqtt, "self", dmsg_span_text("x"), 1, false, NULL, NULL) == 0);
     int code = dmsg_mqtt_wait_flushed(mqtt, WAIT, NULL);
     if (code == 0)
-        code = next_batch(mqtt, WAIT) == 1 ? DMSG_E_USAGE : 0;
+        code = client_next_batch(mqtt, WAIT) == 1 ? DMSG_E_USAGE : 0;
     CHECK(code == DMSG_E_USAGE);
     CHECK(dmsg_mqtt_packet(mqtt, 0) != NULL);
     CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0);
-    CHECK(take_packets(mqtt, 1, WAIT) >= 1); /* it was not; twice when our own is sent again */
+    CHECK(client_take(mqtt, 1, WAIT) >= 1); /* it was not; twice when our own is sent again */
     dmsg_mqtt_free(&mqtt);
-}
-
-/* ------------------------------------------------------------------------------------- TLS */
-
-struct authority {
-    EVP_PKEY *key;
-    X509 *certificate;
-};
-
-static X509 *make_certificate(
-    EVP_PKEY *key, const struct authority *issuer, const char *name, const char *san, long days)
-{
-    X509 *certificate = X509_new();
-    X509_NAME *subject = X509_NAME_new();
-    static long serial = 1;
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_version(certificate, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -3 * 86400);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), days * 86400);
-    X509_set_subject_name(certificate, subject);
-    X509_set_issuer_name(
-        certificate, issuer != NULL ? X509_get_subject_name(issuer->certificate) : subject);
-    X509_set_pubkey(certificate, key);
-    X509V3_CTX context;
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-    X509_EXTENSION *extension =
-        san != NULL
-            ? X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, san)
-            : X509V3_EXT_conf_nid(NULL, &context, NID_basic_constraints, "critical,CA:TRUE");
-    X509_add_ext(certificate, extension, -1);
-    X509_EXTENSION_free(extension);
-    X509_sign(certificate, issuer != NULL ? issuer->key : key, EVP_sha256());
-    X509_NAME_free(subject);
-    return certificate;
-}
-
-static void write_pem(const char *path, X509 *certificate, EVP_PKEY *key)
-{
-    FILE *file = fopen(path, "w");
-    REQUIRE(file != NULL);
-    if (certificate != NULL)
-        CHECK(PEM_write_X509(file, certificate) == 1);
-    if (key != NULL)
-        CHECK(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1);
-    fclose(file);
-}
-
-static struct authority make_authority(const char *path)
-{
-    struct authority authority = {.key = EVP_EC_gen("P-256")};
-    authority.certificate = make_certificate(authority.key, NULL, "authority", NULL, 10);
-    write_pem(path, authority.certificate, NULL);
-    return authority;
-}
-
-static void issue(const struct authority *authority, const char *name, const char *san, long days,
-    const char *certificate_path, const char *key_path)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = make_certificate(key, authority, name, san, days);
-    write_pem(certificate_path, certificate, NULL);
-    write_pem(key_path, NULL, key);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-}
-
-static void free_authority(struct authority *authority)
-{
-    EVP_PKEY_free(authority->key);
-    X509_free(authority->certificate);
-}
-
-/* Files of a broker with TLS: the authority's, another's, the server's, a client's. */
-struct tls_files {
-    char authority[128], other[128], certificate[128], key[128], client[128], client_key[128];
-};
-
-static void make_tls_files(
-    const struct broker *broker, struct tls_files *files, const char *san, long days)
-{
-    broker_path(broker, "ca.pem", files->authority, sizeof files->authority);
-    broker_path(broker, "other.pem", files->other, sizeof files->other);
-    broker_path(broker, "server.pem", files->certificate, sizeof files->certificate);
-    broker_path(broker, "server.key", files->key, sizeof files->key);
-    broker_path(broker, "client.pem", files->client, sizeof files->client);
-    broker_path(broker, "client.key", files->client_key, sizeof files->client_key);
-    struct authority ours = make_authority(files->authority), other = make_authority(files->other);
-    issue(&ours, "server", san, days, files->certificate, files->key);
-    issue(&ours, "client", "DNS:client.example", 10, files->client, files->client_key);
-    free_authority(&ours);
-    free_authority(&other);
-}
-
-static bool run_tls_broker(
-    struct broker *broker, struct tls_files *files, const char *san, long days, bool clients)
-{
-    char lines[600];
-    if (!broker_prepare(broker))
-        return false;
-    make_tls_files(broker, files, san, days);
-    snprintf(lines, sizeof lines, "cafile %s\ncertfile %s\nkeyfile %s\n%s", files->authority,
-        files->certificate, files->key, clients ? "require_certificate true" : "");
-    return broker_run(broker, lines);
-}
-
-static void tls_verifies_the_broker(void)
-{
-    static const struct {
-        const char *what, *san, *host;
-        long days;
-        bool own_authority, no_authority;
-        const char *expected; /* NULL: connects */
-    } rows[] = {
-        {"name", "DNS:localhost", "localhost", 10, true, false, NULL},
-        {"address", "IP:127.0.0.1", "127.0.0.1", 10, true, false, NULL},
-        {"wildcard is not partial", "DNS:local*", "localhost", 10, true, false, "mismatch"},
-        {"other name", "DNS:broker.example", "localhost", 10, true, false, "hostname mismatch"},
-        {"other address", "IP:127.0.0.2", "127.0.0.1", 10, true, false, "IP address mismatch"},
-        {"a name is no address", "DNS:127.0.0.1", "127.0.0.1", 10, true, false, "mismatch"},
-        {"expired", "DNS:localhost", "localhost", -1, true, false, "certificate has expired"},
-        {"another authority", "DNS:localhost", "localhost", 10, false, false, "TLS: "},
-        {"the system's authorities", "DNS:localhost", "localhost", 10, false, true, "TLS: "},
-    };
-    if (broker_missing() != NULL)
-        SKIP("%s", broker_missing());
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct broker broker;
-        struct tls_files files;
-        struct dmsg_mqtt *mqtt = NULL;
-        struct dmsg_error error = {0};
-        REQUIRE(run_tls_broker(&broker, &files, rows[i].san, rows[i].days, false));
-        struct dmsg_mqtt_config config = config_of(&broker, 5, NULL);
-        config.host = rows[i].host;
-        config.tls = true;
-        if (!rows[i].no_authority)
-            config.ca_file = rows[i].own_authority ? files.authority : files.other;
-        REQUIRE(dmsg_mqtt_new(&mqtt, &config, &error) == 0);
-        int code = dmsg_mqtt_wait_connected(mqtt, WAIT, &error);
-        if (rows[i].expected == NULL)
-            CHECK_ROW(code == 0, "%s: %s", rows[i].what, error.text);
-        else
-            CHECK_ROW(code == DMSG_E_BROKER && strstr(error.text, rows[i].expected) != NULL,
-                "%s: %s", rows[i].what, error.text);
-        dmsg_mqtt_free(&mqtt);
-        broker_stop(&broker);
-    }
-}
-
-static void tls_with_a_client_certificate(void)
-{
-    struct broker broker;
-    struct tls_files files;
-    if (broker_missing() != NULL)
-        SKIP("%s", broker_missing());
-    REQUIRE(run_tls_broker(&broker, &files, "DNS:localhost", 10, true));
-    for (size_t v = 0; v < 2; v++) {
-        struct dmsg_mqtt_config config = config_of(&broker, versions[v], NULL);
-        struct dmsg_mqtt *mqtt = NULL;
-        struct dmsg_error error = {0};
-        config.host = "localhost";
-        config.tls = true;
-        config.ca_file = files.authority;
-        REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
-        CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, &error) == DMSG_E_BROKER);
-        /* the broker's alert, unless the connection was reset before it was read */
-        CHECK_ROW(strstr(error.text, "certificate required") != NULL ||
-                      strstr(error.text, "may want a client certificate") != NULL,
-            "%s", error.text);
-        dmsg_mqtt_free(&mqtt);
-        config.certificate = files.client;
-        config.key = files.client_key;
-        mqtt = connect_with(&config);
-        CHECK(mqtt != NULL);
-        dmsg_mqtt_free(&mqtt);
-        config.key = files.key; /* of another certificate */
-        CHECK(dmsg_mqtt_new(&mqtt, &config, &error) == DMSG_E_LOCAL);
-    }
-    broker_stop(&broker);
-}
-
-static void tls_and_plain_do_not_mix(void)
-{
-    struct broker broker;
-    struct tls_files files;
-    NEED_BROKER();
-    REQUIRE(run_tls_broker(&broker, &files, "IP:127.0.0.1", 10, false));
-    for (int tls = 0; tls <= 1; tls++) {
-        struct dmsg_mqtt_config config = config_of(tls ? &common : &broker, 5, NULL);
-        struct dmsg_mqtt *mqtt = NULL;
-        struct dmsg_error error = {0};
-        config.tls = tls;
-        config.ca_file = files.authority;
-        REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
-        CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, &error) == DMSG_E_BROKER);
-        CHECK_ROW(error.text[0] != '\0', "%s", error.text);
-        dmsg_mqtt_free(&mqtt);
-    }
-    broker_stop(&broker);
-}
-
-/* Over TLS data waits inside of the library, where poll does not see it. */
-static void tls_batches_do_not_stall(void)
-{
-    struct broker broker;
-    struct tls_files files;
-    if (broker_missing() != NULL)
-        SKIP("%s", broker_missing());
-    REQUIRE(run_tls_broker(&broker, &files, "IP:127.0.0.1", 10, false));
-    for (size_t v = 0; v < 2; v++) {
-        char id[] = "tls-0";
-        id[4] = (char)('0' + v);
-        struct dmsg_mqtt_config config = config_of(&broker, versions[v], id);
-        config.tls = true;
-        config.ca_file = files.authority;
-        struct dmsg_mqtt_config other = config;
-        other.client_id = NULL;
-        other.clean = true;
-        struct dmsg_mqtt *mqtt = subscriber(&config, "many");
-        REQUIRE(mqtt != NULL);
-        publish_numbers(&other, "many", 3000, 1);
-        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-        int held = next_batch(mqtt, WAIT);
-        CHECK_ROW(held > 0, "version %d", versions[v]);
-        CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0);
-        int taken = take_packets(mqtt, 3000, WAIT);
-        CHECK_ROW(taken == 3000, "version %d: %d", versions[v], taken);
-        CHECK(next_batch(mqtt, QUIET) == 0);
-        dmsg_mqtt_free(&mqtt);
-    }
-    broker_stop(&broker);
-}
-
-/* A server that puts everything it has to say into as few TLS records as it can, and is silent
-   then. */
-static void play_tls_server(int listener, const struct tls_files *files)
-{
-    static uint8_t out[5 + 400 * 40];
-    uint8_t in[512];
-    size_t size = 5;
-    memcpy(out, "\x20\x03\x00\x00\x00", 5);
-    for (int i = 1; i <= 400; i++) { /* PUBLISH, QoS 1, topic "t", no properties, 29 octets */
-        const uint8_t header[] = {0x32, 35, 0, 1, 't', (uint8_t)(i >> 8), (uint8_t)i, 0};
-        memcpy(out + size, header, sizeof header);
-        memset(out + size + sizeof header, 'x', 29);
-        size += sizeof header + 29;
-    }
-    SSL_CTX *server = SSL_CTX_new(TLS_server_method());
-    SSL_CTX_use_certificate_file(server, files->certificate, SSL_FILETYPE_PEM);
-    SSL_CTX_use_PrivateKey_file(server, files->key, SSL_FILETYPE_PEM);
-    SSL *ssl = SSL_new(server);
-    SSL_set_fd(ssl, accept(listener, NULL, NULL));
-    if (SSL_accept(ssl) == 1 && SSL_read(ssl, in, sizeof in) > 0)
-        (void)SSL_write(ssl, out, (int)size);
-    while (SSL_read(ssl, in, sizeof in) > 0)
-        ;
-    _exit(0);
-}
-
-static void packets_of_one_tls_record_are_all_found(void)
-{
-    struct broker fake;
-    struct tls_files files;
-    REQUIRE(broker_prepare(&fake));
-    int listener = listen_on_loopback(&fake.port);
-    make_tls_files(&fake, &files, "IP:127.0.0.1", 10);
-    pid_t child = fork();
-    if (child == 0)
-        play_tls_server(listener, &files);
-    close(listener);
-    struct dmsg_mqtt_config config = config_of(&fake, 5, NULL);
-    config.tls = true;
-    config.ca_file = files.authority;
-    struct dmsg_mqtt *mqtt = connect_with(&config);
-    REQUIRE(mqtt != NULL);
-    int64_t before = milliseconds();
-    dmsg_mqtt_limit_batch(mqtt, 7);
-    int taken = take_packets(mqtt, 400, WAIT);
-    CHECK_ROW(taken == 400, "%d", taken);
-    CHECK(milliseconds() - before < 1000); /* no waiting for a keepalive to come by */
-    dmsg_mqtt_free(&mqtt);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    broker_stop(&fake);
 }
 
 static void stop_the_common_broker(void)
@@ -1175,9 +899,8 @@ TEST_MAIN(TEST(publishes_and_receives), TEST(batches_are_bounded),
     TEST(our_packet_limit_holds), TEST(the_brokers_packet_limit_holds),
     TEST(passwords_and_access_rules), TEST(configurations_are_checked),
     TEST(filters_and_topics_are_checked), TEST(a_batch_has_its_bounds),
-    TEST(a_broker_that_is_away_is_named), TEST(odd_brokers),
+    TEST(a_broker_that_is_away_is_named), TEST(odd_brokers), TEST(every_reason_has_words),
+    TEST(grants_are_compared), TEST(shared_subscriptions_share),
     TEST(subscriptions_and_publishes_may_be_refused), TEST(publishes_survive_a_reconnect),
     TEST(publishes_are_bounded), TEST(silence_ends_in_time), TEST(flushing_is_not_for_subscribers),
-    TEST(tls_verifies_the_broker), TEST(tls_with_a_client_certificate),
-    TEST(tls_and_plain_do_not_mix), TEST(tls_batches_do_not_stall),
-    TEST(packets_of_one_tls_record_are_all_found), TEST(stop_the_common_broker))
+    TEST(stop_the_common_broker))

@@ -11,7 +11,7 @@ struct group {
 
 struct values {
     bool flag, other;
-    const char *text;
+    const char *text, *topic;
     int64_t number, time;
     struct text_list list;
     struct group group;
@@ -43,6 +43,11 @@ static const struct option options[] = {
         .kind = OPTION_TEXT,
         .at = offsetof(struct values, text),
         .help = "text"},
+    {.name = "topic",
+        .argument = "TEXT",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct values, topic),
+        .help = "topic"},
     {.letter = 'n',
         .name = "number",
         .argument = "N",
@@ -171,6 +176,18 @@ static void environment(void)
     CHECK(parse("") == 0);
 }
 
+/* What tells a command of `receive --exec` about its message is no option there. */
+static void environment_of_a_message(void)
+{
+    setenv("DANEMSG_TOPIC", "theirs", 1);
+    CHECK(parse("") == 0 && strcmp(values.topic, "theirs") == 0);
+    setenv("DANEMSG_SENDER", "alice.example", 1);
+    CHECK(parse("") == 0 && values.topic == NULL);
+    CHECK(parse("--topic mine") == 0 && strcmp(values.topic, "mine") == 0);
+    unsetenv("DANEMSG_SENDER");
+    unsetenv("DANEMSG_TOPIC");
+}
+
 static void end(void)
 {
     options_done(&self);
@@ -179,4 +196,4 @@ static void end(void)
 }
 
 TEST_MAIN(TEST(begin), TEST(flags_and_values), TEST(refused), TEST(durations), TEST(environment),
-    TEST(end))
+    TEST(environment_of_a_message), TEST(end))

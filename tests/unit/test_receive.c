@@ -1,11 +1,13 @@
 /* service: the receiver with a real broker, real messages, and a resolver that is this program
    once more and reads its answers from files. */
+#include "base/fail.h"
 #include "broker.h"
 #include "dane/process.h"
 #include "dane/tlsa.h"
 #include "people.h"
 #include "service/internal.h"
 #include "store/backend.h"
+#include "store_scratch.h"
 #include "test.h"
 
 #include <errno.h>
@@ -181,7 +183,7 @@ static struct person alice, carol, bob, new_alice, rsa_alice, rsa_old_alice, rsa
 
 static int64_t milliseconds(void)
 {
-    return dmsg_clock_ms();
+    return dmsg_now_ms();
 }
 
 static void write_answer(struct scene *scene, const char *name, const char *head,
@@ -232,10 +234,10 @@ static void start_discovery(struct scene *scene)
 {
     static const char *const servers[] = {"127.0.0.1@1"};
     const char *arguments[] = {"play", scene->folder, NULL};
-    struct dmsg_resolver_config config = {.servers = servers,
-        .server_count = 1,
-        .program = self_path,
-        .program_arguments = arguments};
+    struct dmsg_discovery_config config = {.resolver.servers = servers,
+        .resolver.server_count = 1,
+        .resolver.program = self_path,
+        .resolver.program_arguments = arguments};
     struct dmsg_error error = {0};
     dmsg_discovery_free(&scene->discovery);
     if (dmsg_discovery_new(&scene->discovery, &context, &config, &error) < 0)
@@ -260,6 +262,20 @@ static struct dmsg_mqtt *new_client(const struct scene *scene, const char *id)
 static struct broker common;
 static int scene_number;
 
+/* In a file without a name, or with DANEMSG_TEST_STORE=memory in memory. */
+static int open_scene_store(struct scene *scene, const struct dmsg_name *name)
+{
+    const char *kind = getenv("DANEMSG_TEST_STORE");
+    struct scratch scratch;
+    if (kind != NULL && strcmp(kind, "memory") == 0)
+        return dmsg_store_open_memory(&scene->store, &context, name, NULL);
+    if (scratch_make(&scratch) < 0)
+        return -1;
+    int code = dmsg_store_open_sqlite(&scene->store, &context, scratch.path, name, NULL);
+    scratch_remove(&scratch);
+    return code;
+}
+
 static bool scene_begin(struct scene *scene, const struct person *me)
 {
     char id[40];
@@ -273,7 +289,7 @@ static bool scene_begin(struct scene *scene, const struct person *me)
     if (mkdtemp(scene->folder) == NULL)
         return false;
     start_discovery(scene);
-    if (dmsg_store_open_memory(&scene->store, &context, &me->name, NULL) < 0)
+    if (open_scene_store(scene, &me->name) < 0)
         return false;
     snprintf(id, sizeof id, "receiver-%d", ++scene_number);
     scene->mqtt = new_client(scene, id);
@@ -851,14 +867,14 @@ static void a_clock_that_is_not_set_refuses_nothing(void)
 
 /* ------------------------------------------------------------------------------- budgets */
 
-static int (*real_usage)(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
-    struct dmsg_store_usage *out, struct dmsg_error *error);
+static int (*real_usage)(struct dmsg_store *store, enum dmsg_store_whose whose,
+    const struct dmsg_store_entry *entry, struct dmsg_store_usage *out, struct dmsg_error *error);
 static bool no_room;
 
-static int full_usage(struct dmsg_store *store, bool trusted, const struct dmsg_span *zone,
-    struct dmsg_store_usage *out, struct dmsg_error *error)
+static int full_usage(struct dmsg_store *store, enum dmsg_store_whose whose,
+    const struct dmsg_store_entry *entry, struct dmsg_store_usage *out, struct dmsg_error *error)
 {
-    int code = real_usage(store, trusted, zone, out, error);
+    int code = real_usage(store, whose, entry, out, error);
     if (no_room)
         out->messages = SIZE_MAX;
     return code;
@@ -946,7 +962,7 @@ static void known_senders_wait_longer(void)
         } else {
             run_script(&scene, until_waiting);
             REQUIRE(dmsg_store_waiting(scene.store, NULL, 0, &record, NULL) == 1);
-            CHECK(dmsg_store_waiting_until(scene.store, record.row, &until, NULL) == 0);
+            CHECK(dmsg_store_waiting_until(scene.store, record.row, 0, &until, NULL) == 0);
             CHECK_ROW(
                 until == clock_now + rows[i].until, "row %zu: %" PRId64, i, until - clock_now);
         }
@@ -1130,6 +1146,48 @@ static void a_failed_delivery_ends_the_receiver_and_is_repeated(void)
     scene.deliver_code = 0;
     CHECK(run_script(&scene, until_last) == 2);
     CHECK(DELIVERED_IS(&scene, "first", "last"));
+    scene_end(&scene);
+}
+
+static int (*real_delivered)(struct dmsg_store *store, int64_t row, struct dmsg_error *error);
+static bool marks_fail;
+
+static int failing_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
+{
+    return marks_fail ? dmsg_fail(error, DMSG_E_INTERNAL, "full")
+                      : real_delivered(store, row, error);
+}
+
+static bool mend_the_store(struct scene *scene)
+{
+    if (marks_fail && count_texts(scene, "delivery waits until it works again: full") == 1) {
+        CHECK(scene->delivered_count == 1); /* nothing more while it could not be marked */
+        marks_fail = false;
+    }
+    return until_last(scene);
+}
+
+/* A store that cannot mark a message as delivered just now: nothing is lost, nothing comes twice.
+ */
+static void delivery_waits_for_the_store(void)
+{
+    struct scene scene;
+    struct dmsg_record record;
+    BEGIN(&scene, &bob);
+    const struct dmsg_store_operations *const real = scene.store->operations;
+    struct dmsg_store_operations failing = *real;
+    real_delivered = real->delivered;
+    failing.delivered = failing_delivered;
+    scene.store->operations = &failing;
+    marks_fail = true;
+    publish_dns(&scene, &alice, "s300");
+    send_text(&scene, &alice, "first");
+    send_text(&scene, &alice, "last");
+    run_script(&scene, mend_the_store);
+    CHECK(DELIVERED_IS(&scene, "first", "last"));
+    CHECK(count_texts(&scene, "the store works again") == 1);
+    CHECK(dmsg_store_next(scene.store, 0, &record, NULL) == 0);
+    scene.store->operations = real;
     scene_end(&scene);
 }
 
@@ -1382,10 +1440,10 @@ int main(int argc, char **argv)
         TEST(a_key_that_the_cache_lacks_is_asked_for), TEST(a_forged_signature_is_refused_at_once),
         TEST(waiting_survives_a_restart), TEST(a_clock_that_is_not_set_refuses_nothing),
         TEST(known_senders_wait_longer), TEST(a_full_budget_refuses_only_the_unverified),
-        TEST(a_packet_over_the_limit_is_nobodys), TEST(poc_messages_end_with_the_first_v1),
-        TEST(poc_waits_for_a_new_key), TEST(a_failed_commit_acknowledges_nothing),
-        TEST(a_flood_is_counted_not_shown), TEST(a_count_ends_the_receiver),
-        TEST(a_timeout_ends_the_receiver),
+        TEST(delivery_waits_for_the_store), TEST(a_packet_over_the_limit_is_nobodys),
+        TEST(poc_messages_end_with_the_first_v1), TEST(poc_waits_for_a_new_key),
+        TEST(a_failed_commit_acknowledges_nothing), TEST(a_flood_is_counted_not_shown),
+        TEST(a_count_ends_the_receiver), TEST(a_timeout_ends_the_receiver),
         TEST(a_failed_delivery_ends_the_receiver_and_is_repeated),
         TEST(a_broker_that_is_away_is_waited_for), TEST(a_session_taken_over_ends_the_receiver),
         TEST(stop_the_common_broker)};

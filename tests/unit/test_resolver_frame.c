@@ -50,20 +50,21 @@ static void refuses_what_is_no_frame(void)
         size_t size;
         int result;
     } rows[] = {
-        {"ping", {0, 0, 0, 6, 1, 3, 0, 0, 0, 9}, 10, 1},
+        {"ping", {0, 0, 0, 6, 2, 3, 0, 0, 0, 9}, 10, 1},
         {"size 0", {0, 0, 0, 0}, 4, DMSG_E_FORMAT},
-        {"size 5", {0, 0, 0, 5, 1, 3, 0, 0, 0}, 9, DMSG_E_FORMAT},
+        {"size 5", {0, 0, 0, 5, 2, 3, 0, 0, 0}, 9, DMSG_E_FORMAT},
         {"largest size, not there yet", {0, 1, 0x10, 5}, 4, 0},
         {"one more than the largest", {0, 1, 0x10, 6}, 4, DMSG_E_FORMAT},
         {"4 GiB", {0xff, 0xff, 0xff, 0xff}, 4, DMSG_E_FORMAT},
         {"version 0", {0, 0, 0, 6, 0, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"version 2", {0, 0, 0, 6, 2, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 0", {0, 0, 0, 6, 1, 0, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 4", {0, 0, 0, 6, 1, 4, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 64", {0, 0, 0, 6, 1, 64, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 65", {0, 0, 0, 6, 1, 65, 0, 0, 0, 9}, 10, 1},
-        {"type 68", {0, 0, 0, 6, 1, 68, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 255", {0, 0, 0, 6, 1, 255, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"version 3", {0, 0, 0, 6, 3, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"version 1", {0, 0, 0, 6, 1, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 0", {0, 0, 0, 6, 2, 0, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 4", {0, 0, 0, 6, 2, 4, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 64", {0, 0, 0, 6, 2, 64, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 65", {0, 0, 0, 6, 2, 65, 0, 0, 0, 9}, 10, 1},
+        {"type 68", {0, 0, 0, 6, 2, 68, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 255", {0, 0, 0, 6, 2, 255, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
     };
     _Static_assert(DMSG_FRAME_BODY_MAX + 6 == 0x11005, "the row of the largest size");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -122,7 +123,8 @@ static void refuses_setup_items(void)
     } rows[] = {
         {"stub", {3, 0, 2, 'a', 'b'}, 5, 1},
         {"kind 0", {0, 0, 2, 'a', 'b'}, 5, DMSG_E_FORMAT},
-        {"kind 5", {5, 0, 2, 'a', 'b'}, 5, DMSG_E_FORMAT},
+        {"for strangers", {6, 0, 2, 'a', 'b'}, 5, 1},
+        {"kind 7", {7, 0, 2, 'a', 'b'}, 5, DMSG_E_FORMAT},
         {"no text", {3, 0, 0}, 3, DMSG_E_FORMAT},
         {"newline", {3, 0, 2, 'a', '\n'}, 5, DMSG_E_FORMAT},
         {"NUL", {3, 0, 2, 'a', 0}, 5, DMSG_E_FORMAT},
@@ -190,6 +192,9 @@ static struct dmsg_answer sample(void)
         .status = DMSG_DNS_SECURE,
         .ttl = 0x01020304,
         .why = "why not",
+        .via = "192.0.2.1",
+        .signed_until = 0x0102030405,
+        .oversized = 2,
         .count = 3,
         .records = {dmsg_span_text("aaaa"), dmsg_span_text("aaaab"), dmsg_span_text("b")}};
     return answer;
@@ -200,7 +205,8 @@ static bool same(const struct dmsg_answer *a, const struct dmsg_answer *b)
     bool equal = dmsg_name_equal(&a->name, &b->name) &&
                  dmsg_name_equal(&a->canonical, &b->canonical) && a->status == b->status &&
                  a->nxdomain == b->nxdomain && a->ttl == b->ttl && strcmp(a->why, b->why) == 0 &&
-                 a->count == b->count;
+                 strcmp(a->via, b->via) == 0 && a->signed_until == b->signed_until &&
+                 a->oversized == b->oversized && a->count == b->count;
     for (size_t i = 0; equal && i < a->count; i++)
         equal = dmsg_span_equal(a->records[i], b->records[i]);
     return equal;
@@ -233,7 +239,7 @@ static void carries_answers(void)
 static void refuses_answers(void)
 {
     static uint8_t large[DMSG_TLSA_RDATA_MAX + 1];
-    enum { COUNT = 10 };
+    enum { COUNT = 15 };
     for (int fault = 0; fault < COUNT; fault++) {
         struct dmsg_answer answer = sample(), again;
         struct dmsg_buffer body = {0};
@@ -256,6 +262,16 @@ static void refuses_answers(void)
             answer.canonical.text[0] = 'B';
         else if (fault == 9)
             answer.canonical.text[1] = '*';
+        else if (fault == 10)
+            answer.via[0] = '\n';
+        else if (fault == 11)
+            answer.signed_until = -1;
+        else if (fault == 12)
+            answer.signed_until = INT64_C(1) << 53;
+        else if (fault == 13)
+            answer.status = DMSG_DNS_INSECURE; /* and yet signatures */
+        else if (fault == 14)
+            answer.count = 0, answer.nxdomain = true; /* and yet records that were too large */
         dmsg_answer_put(&body, &answer);
         int result = dmsg_answer_parse(&again, &answer.name, dmsg_buffer_span(&body), NULL);
         CHECK_ROW(result == (fault == 0 ? 0 : DMSG_E_FORMAT), "fault %d", fault);
@@ -277,16 +293,22 @@ static void refuses_answers_by_octet(void)
         uint8_t value;
         int result;
     } rows[] = {
-        {"status bogus", 0, 2, 0},
+        {"status secure", 0, 0, 0},
+        {"status bogus", 0, 2, DMSG_E_FORMAT}, /* has no signatures that count */
         {"status 4", 0, 4, DMSG_E_FORMAT},
         {"nxdomain 2", 1, 2, DMSG_E_FORMAT},
-        {"canonical too long", 6, 200, DMSG_E_FORMAT},
-        {"canonical one shorter", 6, 8, DMSG_E_FORMAT},
-        {"why too long", 16, 255, DMSG_E_FORMAT},
-        {"fewer records", 24, 2, DMSG_E_FORMAT},
-        {"more records", 24, 4, DMSG_E_FORMAT},
-        {"65 records", 24, 65, DMSG_E_FORMAT},
-        {"255 records", 24, 255, DMSG_E_FORMAT},
+        {"signed another time", 13, 6, 0},
+        {"signed beyond all times", 6, 1, DMSG_E_FORMAT},
+        {"canonical too long", 14, 200, DMSG_E_FORMAT},
+        {"canonical one shorter", 14, 8, DMSG_E_FORMAT},
+        {"why too long", 24, 255, DMSG_E_FORMAT},
+        {"via too long", 32, 96, DMSG_E_FORMAT},
+        {"via one longer", 32, 10, DMSG_E_FORMAT},
+        {"oversized 255", 42, 255, 0},
+        {"fewer records", 43, 2, DMSG_E_FORMAT},
+        {"more records", 43, 4, DMSG_E_FORMAT},
+        {"65 records", 43, 65, DMSG_E_FORMAT},
+        {"255 records", 43, 255, DMSG_E_FORMAT},
     };
     struct dmsg_answer answer = sample();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -318,7 +340,7 @@ static void holds_the_most_records(void)
     static const uint8_t one_more[] = {0, 4, 255, 0, 0, 0};
     dmsg_buffer_put(&body, one_more, sizeof one_more);
     CHECK(dmsg_answer_parse(&again, &answer.name, dmsg_buffer_span(&body), NULL) == DMSG_E_FORMAT);
-    body.data[2 + 4 + 1 + 9 + 1] = DMSG_ANSWER_RECORDS_MAX + 1;
+    body.data[2 + 4 + 8 + 1 + 9 + 1 + 1 + 1] = DMSG_ANSWER_RECORDS_MAX + 1;
     CHECK(dmsg_answer_parse(&again, &answer.name, dmsg_buffer_span(&body), NULL) == DMSG_E_FORMAT);
     dmsg_buffer_done(&body);
 }

@@ -1,12 +1,14 @@
 /* Which key speaks for a name: judging answers, choosing among several keys. */
+#include "chain_make.h"
 #include "dane/peer_internal.h"
 #include "dane/tlsa.h"
-#include "dane_make.h"
 #include "danemsg/resolver.h"
 #include "test.h"
 #include "x509/certificate.h"
 
+#include <openssl/pem.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #define NOW 1800000000
 #define DAY 86400
@@ -35,7 +37,7 @@ static void add(struct dmsg_answer *answer, const struct dmsg_buffer *rdata)
 static const struct dmsg_peer *judge(const struct dmsg_answer *answer)
 {
     const struct dmsg_peer *peer = NULL;
-    if (dmsg_peer_judge(&peer, &context, answer, NULL) < 0)
+    if (dmsg_peer_judge(&peer, &context, NULL, answer, NULL) < 0)
         abort();
     return peer;
 }
@@ -93,18 +95,28 @@ static const struct {
     {3, 1, 0, PUBLIC_KEY, "secp256k1", NULL, 0, false, "skipped"},
     {3, 1, 0, CERTIFICATE, "P-256", NULL, 0, false, "skipped"},
     {3, 1, 0, RUBBISH, "P-256", NULL, 0, false, "skipped"},
-    {3, 0, 1, DIGEST32, "P-256", NULL, 0, false, "a digest: needs the certificate in the message"},
-    {3, 0, 2, DIGEST64, "P-256", NULL, 0, false, "a digest: needs the certificate in the message"},
-    {3, 1, 1, DIGEST32, "P-256", NULL, 0, false, "a digest: needs the certificate in the message"},
-    {3, 1, 2, DIGEST64, "P-256", NULL, 0, false, "a digest: needs the certificate in the message"},
+    {3, 0, 1, DIGEST32, "P-256", NULL, 0, false, "a digest: it verifies messages that carry"},
+    {3, 0, 2, DIGEST64, "P-256", NULL, 0, false, "the certificate (x5c); nobody can encrypt to it"},
+    {3, 1, 1, DIGEST32, "P-256", NULL, 0, false, "a digest: it verifies messages that carry"},
+    {3, 1, 2, DIGEST64, "P-256", NULL, 0, false, "a digest: it verifies messages that carry"},
     {3, 1, 1, DIGEST64, "P-256", NULL, 0, false, "skipped: a TLSA record whose SHA2-256 digest"},
-    {0, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "usage 0 (PKIX-TA) is not supported"},
-    {1, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "usage 1 (PKIX-EE) is not supported"},
-    {2, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "usage 2 (DANE-TA) is not supported"},
-    {4, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "usage 4 (PKIX-CD) is not supported"},
-    {1, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "usage 1 (PKIX-EE) is not supported"},
-    {2, 0, 1, DIGEST32, "P-256", NULL, 0, false, "usage 2 (DANE-TA) is not supported"},
-    {4, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "usage 4 (PKIX-CD) is not supported"},
+    {0, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "a CA of this name's: it verifies messages"},
+    {0, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "through it to the system's CAs; nobody can"},
+    {0, 1, 1, DIGEST32, "P-256", NULL, 0, false, "a CA of this name's: it verifies messages"},
+    {1, 0, 0, CERTIFICATE, "P-256", NULL, 0, true,
+        "not by usage 1 (PKIX-EE): the system's CAs are"},
+    {1, 0, 0, CERTIFICATE, "P-256", "keyCertSign", 0, true, "KeyUsage"},
+    {1, 0, 0, RUBBISH, "P-256", NULL, 0, false, "skipped"},
+    {1, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "a key that a CA must vouch for"},
+    {1, 1, 0, PUBLIC_KEY, "RSA1024", NULL, 0, false, "RSA 1024"},
+    {1, 1, 1, DIGEST32, "P-256", NULL, 0, false, "the certificate and its chain (x5c); nobody can"},
+    {2, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "an anchor: it verifies messages that carry"},
+    {2, 0, 0, RUBBISH, "P-256", NULL, 0, false, "skipped"},
+    {2, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "an anchor: it verifies messages that carry"},
+    {2, 0, 1, DIGEST32, "P-256", NULL, 0, false, "in a chain that ends at it; nobody can encrypt"},
+    {4, 0, 0, CERTIFICATE, "P-256", NULL, 0, true, "counts only where it is asked for (--pkix-cd)"},
+    {4, 1, 0, PUBLIC_KEY, "P-256", NULL, 0, false, "usage 4 (PKIX-CD) has only 4 0 0"},
+    {4, 0, 1, DIGEST32, "P-256", NULL, 0, false, "usage 4 (PKIX-CD) has only 4 0 0"},
     {5, 0, 0, CERTIFICATE, "P-256", NULL, 0, false, "usage 5 is unassigned"},
     {255, 0, 0, CERTIFICATE, "P-256", NULL, 0, false, "usage 255 is PrivCert"},
     {3, 2, 0, CERTIFICATE, "P-256", NULL, 0, false, "selector 2 is unassigned"},
@@ -523,7 +535,8 @@ static void counts_references(void)
     struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
     add(&answer, &rdata);
     const struct dmsg_peer *peer = judge(&answer);
-    const struct dmsg_peer *cached = dmsg_judged_cached(peer);
+    const struct dmsg_peer *cached =
+        dmsg_judged_copy(peer, peer->fetched_at, peer->expires_at, false);
     dmsg_buffer_done(&rdata); /* the peer has its own octets */
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
@@ -540,7 +553,267 @@ static void counts_references(void)
     EVP_PKEY_free(key);
 }
 
-TEST_MAIN(TEST(judges_each_kind), TEST(judges_fragments), TEST(warns_of_dates),
+/* ------------------------------------------------------------------------------ usages 1 and 4 */
+
+#define CA "critical,CA:TRUE"
+#define CLIENT "DNS:a.example"
+
+/* Writes a certificate to a file of its own, whose name replaces the X of path. */
+static void write_file(char *path, const X509 *x509)
+{
+    FILE *file = fdopen(mkstemp(path), "w");
+    if (file == NULL || (x509 != NULL && PEM_write_X509(file, x509) != 1) || fclose(file) != 0)
+        abort();
+}
+
+/* What row says of a chain of a root, perhaps an intermediate, and the leaf in a `1 0 0`. */
+static const struct by_system {
+    const char *what;
+    bool known, mid, ca_file; /* the root is the system's; there is an intermediate, in --ca-file */
+    struct certify leaf;
+    bool self_signed;
+    unsigned purposes;
+    const char *why; /* part of it */
+} by_system[] = {
+    {"direct", true, false, false, {.names = CLIENT}, false, BOTH, ""},
+    {"with --ca-file", true, true, true, {.names = CLIENT}, false, BOTH, ""},
+    {"RSA, to encrypt", true, false, false,
+        {.type = "RSA2048", .names = CLIENT, .key_usage = "keyEncipherment"}, false, ENCRYPT, ""},
+    {"no intermediate", true, true, false, {.names = CLIENT}, false, 0, "unable to get local"},
+    {"unknown root", false, false, false, {.names = CLIENT}, false, 0, "unable to get local"},
+    {"unknown root in --ca-file", false, true, true, {.names = CLIENT}, false, 0, "unable to get"},
+    {"another name", true, false, false, {.names = "DNS:b.example"}, false, 0, "bear the name"},
+    {"a wildcard", true, false, false, {.names = "DNS:*.example"}, false, 0, "bear the name"},
+    {"expired", true, false, false, {.names = CLIENT, .not_after = NOW}, false, 0, "expired"},
+    {"of tomorrow", true, false, false, {.names = CLIENT, .not_before = NOW + 1}, false, 0,
+        "not yet valid"},
+    {"self-signed", true, false, false, {.names = CLIENT}, true, 0, "self-signed"},
+    {"no use", true, false, false, {.names = CLIENT, .key_usage = "cRLSign"}, false, 0, "KeyUsage"},
+};
+
+static void check_by_system(const struct by_system *row)
+{
+    static const struct certify ca = {.subject = "Root", .constraints = CA};
+    static const struct certify mid_ca = {.subject = "Mid", .constraints = CA};
+    struct made root = certify(&ca, NULL), mid = certify(&mid_ca, &root);
+    struct made leaf = certify(&row->leaf, row->self_signed ? NULL : row->mid ? &mid : &root);
+    char system[] = "/tmp/danemsg-peer-XXXXXX", file[] = "/tmp/danemsg-peer-XXXXXX";
+    struct dmsg_buffer der = {0}, rdata = {0};
+    struct dmsg_judge *judge = NULL;
+    const struct dmsg_peer *peer = NULL;
+    write_file(system, row->known ? root.x509 : NULL);
+    write_file(file, mid.x509);
+    setenv("SSL_CERT_FILE", system, 1);
+    setenv("SSL_CERT_DIR", "/nonexistent", 1);
+    put_certificate(&der, leaf.x509);
+    make_rdata(&rdata, 1, 0, 0, dmsg_buffer_span(&der));
+    struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
+    add(&answer, &rdata);
+    CHECK(dmsg_judge_new(&judge, row->ca_file ? file : NULL, false, NULL) == 0);
+    CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+    dmsg_judge_free(&judge);
+    const struct dmsg_peer_key *key = &peer->keys[0];
+    CHECK_ROW(key->purposes == row->purposes, "%s: %u %s", row->what, key->purposes, key->why);
+    CHECK_ROW((key->key != NULL) == (row->purposes != 0), "%s", row->what);
+    CHECK_ROW(strstr(key->why, row->why) != NULL && (key->why[0] == '\0') == (row->purposes != 0),
+        "%s: %s", row->what, key->why);
+    CHECK_ROW(
+        (dmsg_peer_recipient_key(peer, NULL) != NULL) == (row->purposes != 0), "%s", row->what);
+    dmsg_peer_release(peer);
+    unlink(system);
+    unlink(file);
+    dmsg_buffer_done(&der);
+    dmsg_buffer_done(&rdata);
+    made_done(&root);
+    made_done(&mid);
+    made_done(&leaf);
+}
+
+static void asks_the_system_for_usage_1(void)
+{
+    for (size_t i = 0; i < sizeof by_system / sizeof by_system[0]; i++)
+        check_by_system(&by_system[i]);
+}
+
+static void wants_a_ca_file_that_is_one(void)
+{
+    struct dmsg_judge *judge = NULL;
+    struct dmsg_error error;
+    char path[] = "/tmp/danemsg-peer-XXXXXX";
+    CHECK(dmsg_judge_new(&judge, "/nonexistent/file", false, &error) == DMSG_E_LOCAL);
+    write_file(path, NULL);
+    CHECK(dmsg_judge_new(&judge, path, false, &error) == DMSG_E_LOCAL && judge == NULL);
+    CHECK(strstr(error.text, "no certificate") != NULL);
+    unlink(path);
+}
+
+static const struct by_authority {
+    const char *what;
+    enum dmsg_dns_status status;
+    bool pkix_cd;
+    size_t issuers; /* 0: the authority has none; else so many of mid and root */
+    struct certify root, mid, leaf;
+    unsigned purposes;
+    const char *why;
+    bool closed; /* it is not even asked for */
+} by_authority[] = {
+#define CAS .root = {.constraints = CA}, .mid = {.constraints = CA}
+#define GOOD_CD CAS, .leaf = {.names = CLIENT}
+    {"insecure", DMSG_DNS_INSECURE, true, 2, GOOD_CD, BOTH, "", false},
+    {"secure", DMSG_DNS_SECURE, true, 2, GOOD_CD, BOTH, "", false},
+    {"RSA", DMSG_DNS_INSECURE, true, 2, .root = {.type = "RSA2048", .constraints = CA},
+        .mid = {.type = "RSA2048", .constraints = CA},
+        .leaf = {.type = "RSA2048", .names = "DNS:b.example," CLIENT}, BOTH, "", false},
+    {"not wanted", DMSG_DNS_INSECURE, false, 2, GOOD_CD, 0, "not looked at", true},
+    {"not wanted, secure", DMSG_DNS_SECURE, false, 2, GOOD_CD, 0, "--pkix-cd", true},
+    {"bogus", DMSG_DNS_BOGUS, true, 2, GOOD_CD, 0, "not looked at", true},
+    {"no use", DMSG_DNS_SECURE, true, 2, CAS, .leaf = {.names = CLIENT, .key_usage = "cRLSign"}, 0,
+        "KeyUsage", true},
+    {"no authority", DMSG_DNS_INSECURE, true, 0, GOOD_CD, 0, "the reason", false},
+    {"not up to a root", DMSG_DNS_INSECURE, true, 1, GOOD_CD, 0, "self-signed", false},
+    {"another name", DMSG_DNS_INSECURE, true, 2, CAS, .leaf = {.names = "DNS:b.example"}, 0,
+        "bear the name", false},
+    {"expired", DMSG_DNS_SECURE, true, 2, CAS, .leaf = {.names = CLIENT, .not_after = NOW}, 0,
+        "expired", false},
+    {"root expired", DMSG_DNS_SECURE, true, 2, .root = {.constraints = CA, .not_after = NOW},
+        .mid = {.constraints = CA}, .leaf = {.names = CLIENT}, 0, "expired", false},
+    {"not a CA", DMSG_DNS_SECURE, true, 2, .root = {.constraints = CA}, .mid = {0},
+        .leaf = {.names = CLIENT}, 0, "does not hold", false},
+    {"root not a CA", DMSG_DNS_SECURE, true, 2, .root = {0}, .mid = {.constraints = CA},
+        .leaf = {.names = CLIENT}, 0, "invalid CA", false},
+    {"path length", DMSG_DNS_SECURE, true, 2, .root = {.constraints = CA ",pathlen:0"},
+        .mid = {.constraints = CA}, .leaf = {.names = CLIENT}, 0, "path length", false},
+};
+
+static void check_by_authority(const struct by_authority *row)
+{
+    struct certify wanted[] = {row->root, row->mid, row->leaf};
+    wanted[0].subject = "Root";
+    wanted[1].subject = "Mid";
+    struct made root = certify(&wanted[0], NULL), mid = certify(&wanted[1], &root);
+    struct made leaf = certify(&wanted[2], &mid);
+    struct dmsg_buffer der = {0}, rdata = {0};
+    struct dmsg_judge *judge = NULL;
+    const struct dmsg_peer *peer = NULL;
+    put_certificate(&der, leaf.x509);
+    make_rdata(&rdata, 4, 0, 0, dmsg_buffer_span(&der));
+    struct dmsg_answer answer = answer_of(row->status);
+    add(&answer, &rdata);
+    CHECK(dmsg_judge_new(&judge, NULL, row->pkix_cd, NULL) == 0);
+    CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+    CHECK_ROW(dmsg_peer_open_key(peer, 0) == (row->closed ? 1 : 0), "%s", row->what);
+    CHECK_ROW(peer->keys[0].purposes == 0 && dmsg_peer_open_key(peer, 1) == 1, "%s", row->what);
+    if (!row->closed) {
+        STACK_OF(X509) *issuers = sk_X509_new_null();
+        CHECK(strstr(peer->keys[0].why, "has not been asked") != NULL);
+        CHECK(sk_X509_push(issuers, mid.x509) == 1);
+        if (row->issuers == 2)
+            CHECK(sk_X509_push(issuers, root.x509) == 2);
+        dmsg_peer_settle(peer, 0, row->issuers > 0 ? issuers : NULL, "the reason");
+        sk_X509_free(issuers);
+        CHECK(dmsg_peer_open_key(peer, 0) == 1);
+    }
+    const struct dmsg_peer_key *key = &peer->keys[0];
+    CHECK_ROW(key->purposes == row->purposes && (key->key != NULL) == (row->purposes != 0),
+        "%s: %u %s", row->what, key->purposes, key->why);
+    CHECK_ROW(strstr(key->why, row->why) != NULL && (key->why[0] == '\0') == (row->purposes != 0),
+        "%s: %s", row->what, key->why);
+    CHECK_ROW(
+        (dmsg_peer_recipient_key(peer, NULL) != NULL) == (row->purposes != 0), "%s", row->what);
+    dmsg_peer_release(peer);
+    dmsg_judge_free(&judge);
+    dmsg_buffer_done(&der);
+    dmsg_buffer_done(&rdata);
+    made_done(&root);
+    made_done(&mid);
+    made_done(&leaf);
+}
+
+static void settles_usage_4(void)
+{
+    for (size_t i = 0; i < sizeof by_authority / sizeof by_authority[0]; i++)
+        check_by_authority(&by_authority[i]);
+}
+
+/* Only usage 4, and only where it is asked for, gives a key in an insecure answer. */
+static void opens_nothing_else(void)
+{
+    struct dmsg_judge *judge = NULL;
+    CHECK(dmsg_judge_new(&judge, NULL, true, NULL) == 0);
+    for (uint8_t usage = 0; usage < 4; usage++) {
+        struct certify client = {.names = CLIENT};
+        struct made leaf = certify(&client, NULL);
+        struct dmsg_buffer der = {0}, rdata = {0};
+        const struct dmsg_peer *peer = NULL;
+        struct dmsg_answer answer = answer_of(DMSG_DNS_INSECURE);
+        put_certificate(&der, leaf.x509);
+        make_rdata(&rdata, usage, 0, 0, dmsg_buffer_span(&der));
+        add(&answer, &rdata);
+        CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+        CHECK(dmsg_peer_open_key(peer, 0) == 1 && peer->keys[0].purposes == 0);
+        CHECK(strcmp(peer->keys[0].why, "not looked at: the answer is insecure") == 0);
+        dmsg_peer_release(peer);
+        dmsg_buffer_done(&der);
+        dmsg_buffer_done(&rdata);
+        made_done(&leaf);
+    }
+    dmsg_judge_free(&judge);
+}
+
+/* A key that counts by a chain is forgotten with its first certificate; by usage 3 it is not. */
+static void ends_with_the_chain(void)
+{
+    static const struct {
+        uint8_t usage;
+        int64_t after, life;
+    } rows[] = {{4, 100, 100}, {4, 5000, DMSG_SETTLED_LIFE_MAX}, {3, 100, 3602}};
+    struct dmsg_judge *judge = NULL;
+    CHECK(dmsg_judge_new(&judge, NULL, true, NULL) == 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct certify ca = {
+            .subject = "Root", .constraints = CA, .not_after = NOW + rows[i].after};
+        struct certify client = {.names = CLIENT};
+        struct made root = certify(&ca, NULL), leaf = certify(&client, &root);
+        struct dmsg_buffer der = {0}, rdata = {0};
+        const struct dmsg_peer *peer = NULL;
+        struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
+        put_certificate(&der, leaf.x509);
+        make_rdata(&rdata, rows[i].usage, 0, 0, dmsg_buffer_span(&der));
+        add(&answer, &rdata);
+        CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+        STACK_OF(X509) *issuers = sk_X509_new_null();
+        CHECK(sk_X509_push(issuers, root.x509) == 1);
+        if (rows[i].usage == 4)
+            dmsg_peer_settle(peer, 0, issuers, NULL);
+        sk_X509_free(issuers);
+        CHECK_ROW(peer->keys[0].purposes == BOTH, "%zu: %s", i, peer->keys[0].why);
+        CHECK_ROW(dmsg_judged_ends(peer) == (rows[i].usage == 4 ? NOW + rows[i].after : INT64_MAX),
+            "%zu", i);
+        CHECK_ROW(peer->expires_at - peer->fetched_at == rows[i].life, "%zu: %lld", i,
+            (long long)(peer->expires_at - peer->fetched_at));
+        dmsg_peer_release(peer);
+        dmsg_buffer_done(&der);
+        dmsg_buffer_done(&rdata);
+        made_done(&root);
+        made_done(&leaf);
+    }
+    dmsg_judge_free(&judge);
+}
+
+/* What is to be shown and to be remembered comes along. */
+static void copies_the_facts(void)
+{
+    struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
+    answer.signed_until = NOW + 77;
+    snprintf(answer.via, sizeof answer.via, "127.0.0.1@53, over UDP or TCP");
+    const struct dmsg_peer *peer = judge(&answer);
+    CHECK(peer->signed_until == NOW + 77 && strcmp(peer->via, answer.via) == 0);
+    dmsg_peer_release(peer);
+}
+
+TEST_MAIN(TEST(asks_the_system_for_usage_1), TEST(wants_a_ca_file_that_is_one),
+    TEST(settles_usage_4), TEST(opens_nothing_else), TEST(ends_with_the_chain),
+    TEST(copies_the_facts), TEST(judges_each_kind), TEST(judges_fragments), TEST(warns_of_dates),
     TEST(believes_only_secure), TEST(bounds_the_life), TEST(chooses_in_every_order),
     TEST(breaks_ties_by_kid), TEST(splits_purposes), TEST(counts_after_the_kid),
     TEST(counts_references))

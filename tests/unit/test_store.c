@@ -1,7 +1,10 @@
-/* store: transactions, replay, forgetting of ids, budgets, waiting and delivery; for the memory
-   store, through the interface that every store has. */
+/* store: transactions, replay, forgetting of ids, budgets, waiting and delivery, through the
+   interface that every store has and for every store; at the end what only the memory store does.
+ */
 #include "danemsg/store.h"
+#include "postgres.h"
 #include "store/memory.h"
+#include "store_scratch.h"
 #include "test.h"
 
 #include <stdlib.h>
@@ -27,14 +30,66 @@ static struct dmsg_name name_of(const char *text)
     return name;
 }
 
+/* Opens an empty store of the kind that is under test. */
+static int (*open_backend)(struct dmsg_store **out, const struct dmsg_name *me);
+
 static struct dmsg_store *open_store(void)
 {
     struct dmsg_store *store = NULL;
     struct dmsg_name me = name_of("bob.example");
     fake_now = START;
-    if (dmsg_store_open_memory(&store, &context, &me, NULL) < 0)
+    if (open_backend(&store, &me) < 0)
         abort();
     return store;
+}
+
+static int open_memory(struct dmsg_store **out, const struct dmsg_name *me)
+{
+    return dmsg_store_open_memory(out, &context, me, NULL);
+}
+
+/* In a file that has no name any more once it is open. */
+static int open_sqlite(struct dmsg_store **out, const struct dmsg_name *me)
+{
+    struct scratch scratch;
+    struct dmsg_error error;
+    if (scratch_make(&scratch) < 0)
+        return -1;
+    int code = dmsg_store_open_sqlite(out, &context, scratch.path, me, &error);
+    if (code < 0)
+        printf("# %s\n", error.text);
+    scratch_remove(&scratch);
+    return code;
+}
+
+static const char *postgresql;
+
+/* NULL, or why there is none here. */
+static const char *find_postgresql(void)
+{
+    const char *why = NULL;
+    struct dmsg_store *store = NULL;
+    struct dmsg_error error;
+    struct dmsg_name me = name_of("bob.example");
+    if (dmsg_store_open_postgresql(&store, &context, "no URL", &me, NULL, &error) < 0 &&
+        strstr(error.text, "built without") != NULL)
+        return "built without libpq";
+    postgresql = postgres_url(&why);
+    return why;
+}
+
+/* Of another recipient each time, so that it is empty. */
+static int open_postgresql(struct dmsg_store **out, const struct dmsg_name *me)
+{
+    static int count;
+    char text[DMSG_NAME_TEXT + 20];
+    struct dmsg_error error;
+    snprintf(text, sizeof text, "b%d.%s", ++count, me->text);
+    struct dmsg_name name = name_of(text);
+    int code = dmsg_store_open_postgresql(out, &context, postgresql, &name, "one", &error);
+    if (code < 0)
+        printf("# %s\n", error.text);
+    return code;
 }
 
 /* A verified v1 message: iat now, exp in a week. */
@@ -175,8 +230,14 @@ static void transactions_do_not_nest(void)
     CHECK(dmsg_store_commit(store, NULL) == DMSG_E_USAGE);
     CHECK(dmsg_store_begin(store, NULL) == 0);
     CHECK(dmsg_store_begin(store, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_begin_relaxed(store, NULL) == DMSG_E_USAGE);
     CHECK(dmsg_store_purge(store, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    CHECK(dmsg_store_begin_relaxed(store, NULL) == 0);
     CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(dmsg_store_commit(store, NULL) == 0 && count_kept(store) == 1);
+    CHECK(dmsg_store_begin(store, NULL) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "two", "2")) == 0);
     dmsg_store_close(&store); /* rolls back */
     CHECK(store == NULL);
     dmsg_store_close(&store);
@@ -461,16 +522,24 @@ static void waiting_ends(void)
         const char *what;
         enum dmsg_format format;
         bool trusted;
-        int64_t issued, expires; /* from START on */
+        int64_t issued, expires, asked; /* from START on; asked 0: not planned */
         int64_t until;
     } rows[] = {
-        {"known sender, exp", DMSG_FORMAT_V1, true, 0, 7 * DAY, 7 * DAY},
-        {"stranger, an hour", DMSG_FORMAT_V1, false, 0, 7 * DAY, DMSG_STRANGER_WAIT},
-        {"stranger, exp is sooner", DMSG_FORMAT_V1, false, -50, 600, 600},
-        {"stranger, our clock was behind", DMSG_FORMAT_V1, false, DAY, 7 * DAY,
+        {"known sender, exp", DMSG_FORMAT_V1, true, 0, 7 * DAY, 0, 7 * DAY},
+        {"stranger, an hour", DMSG_FORMAT_V1, false, 0, 7 * DAY, 0, DMSG_STRANGER_WAIT},
+        {"stranger, exp is sooner", DMSG_FORMAT_V1, false, -50, 600, 0, 600},
+        {"stranger, our clock was behind", DMSG_FORMAT_V1, false, DAY, 7 * DAY, 0,
             DAY + DMSG_STRANGER_WAIT},
-        {"known poc sender", DMSG_FORMAT_POC, true, 0, 0, DMSG_POC_WAIT},
-        {"poc stranger", DMSG_FORMAT_POC, false, 0, 0, DMSG_STRANGER_WAIT},
+        {"known poc sender", DMSG_FORMAT_POC, true, 0, 0, 0, DMSG_POC_WAIT},
+        {"poc stranger", DMSG_FORMAT_POC, false, 0, 0, 0, DMSG_STRANGER_WAIT},
+        {"stranger, DNS is asked later", DMSG_FORMAT_V1, false, 0, 7 * DAY, DMSG_STRANGER_WAIT + 5,
+            DMSG_STRANGER_WAIT + 5 + DMSG_ASK_MARGIN},
+        {"stranger, DNS is asked in time", DMSG_FORMAT_V1, false, 0, 7 * DAY, 60,
+            DMSG_STRANGER_WAIT},
+        {"stranger, exp is sooner than DNS", DMSG_FORMAT_V1, false, 0, 3700, 3650, 3700},
+        {"known sender, DNS after its exp", DMSG_FORMAT_V1, true, 0, 3700, 5000, 3700},
+        {"poc stranger, DNS is asked later", DMSG_FORMAT_POC, false, 0, 0, DAY,
+            DAY + DMSG_ASK_MARGIN},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_store *store = open_store();
@@ -484,10 +553,11 @@ static void waiting_ends(void)
         }
         CHECK(wait_one(store, message, rows[i].trusted) == 0);
         REQUIRE(dmsg_store_waiting(store, NULL, 0, &record, NULL) == 1);
-        CHECK(dmsg_store_waiting_until(store, record.row, &until, NULL) == 0);
+        int64_t asked_at = rows[i].asked != 0 ? START + rows[i].asked : 0;
+        CHECK(dmsg_store_waiting_until(store, record.row, asked_at, &until, NULL) == 0);
         CHECK_ROW(
             until == START + rows[i].until, "%s: %lld", rows[i].what, (long long)(until - START));
-        CHECK(dmsg_store_waiting_until(store, record.row + 1, &until, NULL) == DMSG_E_USAGE);
+        CHECK(dmsg_store_waiting_until(store, record.row + 1, 0, &until, NULL) == DMSG_E_USAGE);
         dmsg_store_close(&store);
     }
 }
@@ -499,6 +569,7 @@ static size_t fill(struct dmsg_store *store, const char *format, bool trusted, s
 {
     size_t count = 0;
     char *content = calloc(1, size + 1);
+    bool own = dmsg_store_begin(store, NULL) == 0;
     memset(content, 'x', size);
     for (;; count++) {
         char sender[60], id[DMSG_MESSAGE_ID_SIZE];
@@ -512,6 +583,7 @@ static size_t fill(struct dmsg_store *store, const char *format, bool trusted, s
         CHECK(code == 0);
     }
     free(content);
+    CHECK(!own || dmsg_store_commit(store, NULL) == 0);
     return count;
 }
 
@@ -550,6 +622,7 @@ static void strangers_together_are_bounded(void)
 {
     struct dmsg_store *store = open_store();
     size_t count = 0;
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
     for (int zone = 0; zone < 20; zone++) {
         for (int i = 0; i < DMSG_STRANGER_MESSAGES; i++) {
             char id[DMSG_MESSAGE_ID_SIZE], name[80];
@@ -558,6 +631,7 @@ static void strangers_together_are_bounded(void)
             count += wait_one(store, message_of(name, id, ""), false) == 0;
         }
     }
+    CHECK(dmsg_store_commit(store, NULL) == 0);
     CHECK(count == DMSG_STRANGERS_MESSAGES);
     CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == DMSG_E_QUOTA);
     CHECK(wait_one(store, message_of("good.example", "z", "text"), true) == 0);
@@ -567,9 +641,22 @@ static void strangers_together_are_bounded(void)
 static void known_senders_are_bounded(void)
 {
     struct dmsg_store *store = open_store();
-    CHECK(fill(store, "x.example", true, 1) == DMSG_TRUSTED_MESSAGES);
+    CHECK(fill(store, "*.example", true, 1) == DMSG_TRUSTED_MESSAGES);
     CHECK(wait_one(store, message_of("good.example", "z", "text"), true) == DMSG_E_QUOTA);
     CHECK(wait_one(store, message_of("good.example", "z", "text"), false) == 0);
+    dmsg_store_close(&store);
+}
+
+/* A forger who knows one name of a known sender takes nothing from the others. */
+static void a_known_name_is_bounded(void)
+{
+    struct dmsg_store *store = open_store();
+    size_t size = 65536, fits = DMSG_NAME_OCTETS / (size + 5);
+    CHECK(fill(store, ".example", true, 1) == DMSG_NAME_MESSAGES);
+    CHECK(wait_one(store, message_of("y.example", "z", "text"), true) == 0);
+    CHECK(fill(store, "y.example", true, size) == fits);
+    CHECK(wait_one(store, message_of("y.example", "z2", "text"), true) == 0);
+    CHECK(wait_one(store, message_of("xy.example", "z2", "text"), false) == 0);
     dmsg_store_close(&store);
 }
 
@@ -613,6 +700,51 @@ static void delivery_is_in_the_order_of_acceptance(void)
     dmsg_store_close(&store);
 }
 
+static void failed_deliveries_are_counted_and_put_aside(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    CHECK(accept_one(store, message_of("alice.example", "1", "1")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "2", "2")) == 0);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    int64_t row = record.row;
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == 0);
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == 0);
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == 1);
+    dmsg_store_rollback(store);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(record.row == row && record.failures == 1 && record.delivery == DMSG_UNDELIVERED);
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == 0);
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == 1);
+    CHECK(dmsg_store_failed(store, row, 3, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_failed(store, row + 10, 3, NULL) == DMSG_E_USAGE);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(strcmp(record.id, "2") == 0 && count_kept(store) == 1);
+    /* it is shown, and never taken away by time */
+    CHECK(dmsg_store_discard(store, INT64_MAX, NULL) == 0);
+    REQUIRE(dmsg_store_kept(store, 0, &record, NULL) == 1);
+    CHECK(record.row == row && record.failures == 3 && record.delivery == DMSG_FAILED);
+    REQUIRE(dmsg_store_kept(store, row, &record, NULL) == 1);
+    CHECK(strcmp(record.id, "2") == 0 && record.delivery == DMSG_UNDELIVERED);
+    CHECK(dmsg_store_kept(store, record.row, &record, NULL) == 0);
+    dmsg_store_close(&store);
+}
+
+static void issued_keys_are_noted(void)
+{
+    struct dmsg_store *store = open_store();
+    int64_t until = 0;
+    CHECK(dmsg_store_issued_until(store, "a", &until, NULL) == 0 && until == 0);
+    CHECK(dmsg_store_note_issued(store, "a", START + 5, NULL) == 0);
+    CHECK(dmsg_store_note_issued(store, "a", START + 3, NULL) == 0);
+    CHECK(dmsg_store_note_issued(store, "b", START + 9, NULL) == 0);
+    CHECK(dmsg_store_issued_until(store, "a", &until, NULL) == 1 && until == START + 5);
+    CHECK(dmsg_store_issued_until(store, "b", &until, NULL) == 1 && until == START + 9);
+    CHECK(dmsg_store_issued_until(store, "c", &until, NULL) == 0);
+    dmsg_store_close(&store);
+}
+
 /* More senders than are remembered, none of whose ids must be kept: what they sent is still here.
  */
 static void a_kept_message_outlives_its_sender(void)
@@ -640,14 +772,66 @@ static void a_kept_message_outlives_its_sender(void)
     dmsg_store_close(&store);
 }
 
-TEST_MAIN(TEST(commit_keeps_and_rollback_forgets), TEST(rollback_puts_back_what_was_taken),
-    TEST(transactions_do_not_nest), TEST(judgements_leave_the_transaction_usable),
-    TEST(trouble_breaks_the_transaction), TEST(replay_is_by_sender_and_id),
-    TEST(ids_are_forgotten_only_when_their_exp_has_passed), TEST(an_empty_store_purges_nothing),
-    TEST(poc_digests_are_kept_thirty_days), TEST(senders_are_known_by_what_they_sent),
-    TEST(a_busy_sender_forgets_at_its_own_expense), TEST(many_senders_forget_together),
-    TEST(waiting_keeps_the_order_of_arrival), TEST(the_same_message_waits_once), TEST(waiting_ends),
-    TEST(a_stranger_has_a_small_budget_by_zone), TEST(a_stranger_has_few_octets),
-    TEST(strangers_together_are_bounded), TEST(known_senders_are_bounded),
-    TEST(rollback_gives_the_budget_back), TEST(delivery_is_in_the_order_of_acceptance),
-    TEST(a_kept_message_outlives_its_sender))
+/* ------------------------------------------------------------------------------------- tests */
+
+#define SHARED(X)                                                                                  \
+    X(commit_keeps_and_rollback_forgets)                                                           \
+    X(rollback_puts_back_what_was_taken)                                                           \
+    X(transactions_do_not_nest)                                                                    \
+    X(judgements_leave_the_transaction_usable)                                                     \
+    X(replay_is_by_sender_and_id)                                                                  \
+    X(ids_are_forgotten_only_when_their_exp_has_passed)                                            \
+    X(an_empty_store_purges_nothing)                                                               \
+    X(poc_digests_are_kept_thirty_days)                                                            \
+    X(senders_are_known_by_what_they_sent)                                                         \
+    X(waiting_keeps_the_order_of_arrival)                                                          \
+    X(the_same_message_waits_once)                                                                 \
+    X(waiting_ends)                                                                                \
+    X(a_stranger_has_a_small_budget_by_zone)                                                       \
+    X(a_stranger_has_few_octets)                                                                   \
+    X(strangers_together_are_bounded)                                                              \
+    X(a_known_name_is_bounded)                                                                     \
+    X(rollback_gives_the_budget_back)                                                              \
+    X(delivery_is_in_the_order_of_acceptance)                                                      \
+    X(failed_deliveries_are_counted_and_put_aside)                                                 \
+    X(issued_keys_are_noted)
+
+/* A hundred thousand messages, which a server is asked about one by one. */
+#define EMBEDDED(X) X(known_senders_are_bounded)
+
+#define WITH(backend, test)                                                                        \
+    static void backend##_##test(void)                                                             \
+    {                                                                                              \
+        open_backend = open_##backend;                                                             \
+        test();                                                                                    \
+    }
+#define WITH_MEMORY(test) WITH(memory, test)
+#define WITH_SQLITE(test) WITH(sqlite, test)
+#define WITH_POSTGRESQL(test)                                                                      \
+    static void postgresql_##test(void)                                                            \
+    {                                                                                              \
+        const char *why = find_postgresql();                                                       \
+        if (why != NULL)                                                                           \
+            SKIP("%s", why);                                                                       \
+        open_backend = open_postgresql;                                                            \
+        test();                                                                                    \
+    }
+#define MEMORY(test) TEST(memory_##test),
+#define SQLITE(test) TEST(sqlite_##test),
+#define POSTGRESQL(test) TEST(postgresql_##test),
+
+#define MEMORY_ALONE(X)                                                                            \
+    X(trouble_breaks_the_transaction)                                                              \
+    X(a_busy_sender_forgets_at_its_own_expense)                                                    \
+    X(many_senders_forget_together)                                                                \
+    X(a_kept_message_outlives_its_sender)
+
+SHARED(WITH_MEMORY)
+SHARED(WITH_SQLITE)
+SHARED(WITH_POSTGRESQL)
+EMBEDDED(WITH_MEMORY)
+EMBEDDED(WITH_SQLITE)
+MEMORY_ALONE(WITH_MEMORY)
+
+TEST_MAIN(SHARED(MEMORY) SHARED(SQLITE) SHARED(POSTGRESQL) EMBEDDED(MEMORY) EMBEDDED(SQLITE)
+        MEMORY_ALONE(MEMORY))

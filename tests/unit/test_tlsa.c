@@ -120,8 +120,12 @@ static void check_round_trip(
     CHECK(dmsg_tlsa_match(&tlsa, der, none, NULL) == (selector == 0));
     CHECK(dmsg_tlsa_match(&tlsa, none, spki, NULL) == (selector == 1));
     CHECK(dmsg_tlsa_match(&tlsa, spki, der, NULL) == 0);
+    CHECK(dmsg_tlsa_match_x509(&tlsa, fixture->certificate, NULL, NULL) == 1);
+    CHECK(dmsg_tlsa_match_x509(&tlsa, NULL, fixture->key, NULL) == (selector == 1));
+    CHECK(dmsg_tlsa_match_x509(&tlsa, NULL, fixture->other_key, NULL) == 0);
     out.data[out.size - 1] ^= 1;
     CHECK(dmsg_tlsa_match(&tlsa, der, spki, NULL) == 0);
+    CHECK(dmsg_tlsa_match_x509(&tlsa, fixture->certificate, NULL, NULL) == 0);
     dmsg_buffer_done(&out);
 }
 

@@ -1,0 +1,91 @@
+#include "delivering.h"
+
+#include "base/fail.h"
+#include "base/utf8.h"
+#include "common.h"
+#include "show.h"
+
+int delivering_check(const struct delivering_options *options, struct dmsg_error *error)
+{
+    struct dmsg_record nothing = {0};
+    struct dmsg_buffer out = {0};
+    int result = 0;
+    bool shows =
+        options->format != NULL || options->no_newline || options->verbose || options->json;
+    if (options->pretty && !options->json)
+        return dmsg_fail(error, DMSG_E_USAGE, "--pretty goes with --json");
+    if (options->command != NULL && (options->command[0] == '\0' || shows))
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--exec wants a command, which gets the message alone: -F, -N, -v and --json do not go "
+            "with it");
+    if (options->verbose && (options->json || options->format != NULL))
+        return dmsg_fail(
+            error, DMSG_E_USAGE, "-v does not go with --json or -F, which have the topic");
+    if (options->json && options->format != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "--json or -F, not both (%%j is JSON in -F)");
+    if (options->format != NULL)
+        result = show_format(&out, &nothing, options->format, error);
+    dmsg_buffer_done(&out);
+    return result;
+}
+
+void delivering_init(struct delivering *delivering, const struct delivering_options *options)
+{
+    *delivering = (struct delivering){.options = options, .exec = EXEC_NONE};
+    delivering->exec.command = options->command;
+}
+
+static int make_line(
+    struct delivering *delivering, const struct dmsg_record *record, struct dmsg_error *error)
+{
+    const struct delivering_options *options = delivering->options;
+    struct dmsg_buffer *line = &delivering->line;
+    int result = 0;
+    dmsg_buffer_reset(line);
+    if (options->verbose && options->format == NULL && !options->json) {
+        dmsg_text_escape(line, record->topic, true);
+        dmsg_buffer_put_byte(line, ' ');
+    }
+    if (options->format != NULL)
+        result = show_format(line, record, options->format, error);
+    else if (options->json)
+        show_json(line, record, options->pretty);
+    else
+        show_line(line, record);
+    if (!options->no_newline)
+        dmsg_buffer_put_byte(line, '\n');
+    return result == 0 && line->failed ? dmsg_fail_memory(error) : result;
+}
+
+int delivering_deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+{
+    struct delivering *delivering = user;
+    int result;
+    if (delivering->options->command != NULL) {
+        result = exec_start(&delivering->exec, record, error);
+        return result < 0 ? result : 1;
+    }
+    result = make_line(delivering, record, error);
+    if (result == 0)
+        result = write_output(stdout, dmsg_buffer_span(&delivering->line), error);
+    dmsg_buffer_reset(&delivering->line);
+    return result;
+}
+
+int delivering_end(void *user, struct dmsg_error *why)
+{
+    struct delivering *delivering = user;
+    return exec_end(&delivering->exec, why);
+}
+
+int delivering_fd(void *user)
+{
+    const struct delivering *delivering = user;
+    return delivering->exec.fd;
+}
+
+void delivering_done(struct delivering *delivering)
+{
+    exec_done(&delivering->exec);
+    dmsg_buffer_done(&delivering->line);
+}

@@ -1,0 +1,59 @@
+#include "events.h"
+
+#include "base/cleanup.h"
+#include "common.h"
+
+static const char *level_word(enum dmsg_log_level level)
+{
+    static const char *const words[] = {[DMSG_LOG_ERROR] = "error",
+        [DMSG_LOG_WARNING] = "warning",
+        [DMSG_LOG_INFO] = "info",
+        [DMSG_LOG_DEBUG] = "debug"};
+    return words[level];
+}
+
+static bool has_sender(const struct dmsg_event *event)
+{
+    return event->sender != NULL && event->sender->size > 0;
+}
+
+static bool has_id(const struct dmsg_event *event)
+{
+    return event->id != NULL && event->id[0] != '\0';
+}
+
+static void write_line(const struct events *events, const struct dmsg_event *event)
+{
+    const char *word = event->code != 0 ? dmsg_error_word(event->code) : "";
+    char from[DMSG_NAME_TEXT + 64] = "";
+    if (has_sender(event))
+        snprintf(from, sizeof from, " (%s %s%s%s)", event->code != 0 ? "says it is from" : "from",
+            event->sender->text, has_id(event) ? ", id " : "", has_id(event) ? event->id : "");
+    print_note(events->program, "%s%s%s%s", word, word[0] != '\0' ? ": " : "", event->text, from);
+}
+
+static void write_json(const struct events *events, const struct dmsg_event *event)
+{
+    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer line = {0};
+    json_event_begin(&line, events->program, event->code != 0 ? dmsg_error_word(event->code) : "");
+    json_member_text(&line, "level", level_word(event->level));
+    json_member_text(&line, "text", event->text);
+    if (has_sender(event))
+        json_member_text(&line, "sender", event->sender->text);
+    if (has_id(event))
+        json_member_text(&line, "id", event->id);
+    dmsg_buffer_put_text(&line, "}\n");
+    if (!line.failed)
+        (void)fwrite(line.data, 1, line.size, stderr);
+}
+
+void events_write(void *user, const struct dmsg_event *event)
+{
+    const struct events *events = user;
+    if (event->level == DMSG_LOG_DEBUG && !events->debug)
+        return;
+    if (events->json)
+        write_json(events, event);
+    else
+        write_line(events, event);
+}

@@ -1,0 +1,29 @@
+/* The outbox's inside: it is part of the SQLite store. Changes are in outbox.c, what is read of it
+   in outbox_read.c. */
+#ifndef DANEMSG_STORE_OUTBOX_H
+#define DANEMSG_STORE_OUTBOX_H
+
+#include "danemsg/outbox.h"
+#include "store/sqlite.h"
+
+/* What the table budget calls the outbox, and what was dropped from it. */
+#define DMSG_OUTBOX_BUDGET "O"
+#define DMSG_OUTBOX_BUDGET_EXPIRED "X"
+
+struct dmsg_outbox {
+    struct dmsg_store *store;
+    struct dmsg_sqlite *sqlite;
+    const struct dmsg_context *context;
+    bool in_transaction;
+    int watch_fd;
+    int64_t version;
+    struct dmsg_buffer shown; /* texts and content of the message that was given out last */
+};
+
+/* Here a store in trouble is a file in trouble: the code to return. */
+int dmsg_outbox_local(const struct dmsg_outbox *outbox, int code, struct dmsg_error *error);
+/* Of a row of the table budget. */
+int dmsg_outbox_usage(struct dmsg_outbox *outbox, const char *whose, int64_t *messages,
+    int64_t *octets, struct dmsg_error *error);
+
+#endif
