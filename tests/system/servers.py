@@ -1,4 +1,4 @@
-"""Real servers for the tests: mosquitto and Knot DNS on free loopback ports.
+"""Real servers for the tests: mosquitto, Knot DNS and NSD on free loopback ports.
 
 Each is a context manager that keeps its files in a folder of its own, starts one process, waits
 until it answers, and stops that process by its id.
@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -201,7 +202,14 @@ POLICIES = {
 }
 
 
-class Knot(Server):
+class NameServer(Server):
+    """Anything that answers for zones."""
+
+    def stub(self, zone):
+        return f"{zone}={LOOPBACK}@{self.port}"
+
+
+class Knot(NameServer):
     """Knot DNS. zones: name -> "ecdsa" (NSEC) or "rsa" (NSEC3), signed by Knot itself; "plain",
     without signatures; or the text of a zone file that is served as it is."""
 
@@ -302,8 +310,126 @@ policy:"""]
         assert lines, f"{zone} has no key"
         return "\n".join(lines) + "\n"
 
-    def stub(self, zone):
-        return f"{zone}={LOOPBACK}@{self.port}"
+
+class Nsd(NameServer):
+    """NSD. zones: name -> the text of a zone file, which is served as it is."""
+
+    name = "nsd"
+
+    def __init__(self, folder, zones):
+        super().__init__(folder)
+        self.zones = dict(zones)
+
+    def command(self):
+        lines = [f"""\
+server:
+    ip-address: {LOOPBACK}@{self.port}
+    server-count: 1
+    tcp-count: 200
+    username: ""
+    database: ""
+    zonesdir: "{self.folder}"
+    pidfile: "{self.folder}/nsd.pid"
+    zonelistfile: "{self.folder}/zone.list"
+    xfrdfile: "{self.folder}/xfrd.state"
+    xfrdir: "{self.folder}"
+    rrl-ratelimit: 0
+remote-control:
+    control-enable: no"""]
+        for zone, text in self.zones.items():
+            (self.folder / f"{zone}.zone").write_text(text)
+            lines.append(f"zone:\n    name: {zone}\n    zonefile: {zone}.zone")
+        configuration = self.folder / "nsd.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        return [program("nsd"), "-d", "-c", str(configuration)]
+
+    def answers(self):
+        return self.soa(next(iter(self.zones)))
+
+    def soa(self, zone):
+        """None while there is no answer."""
+        try:
+            query = dns.message.make_query(zone, "SOA")
+            return dns.query.tcp(query, LOOPBACK, 2, port=self.port).answer
+        except (OSError, EOFError, dns.exception.DNSException):
+            return None
+
+    def reload(self, zone, text):
+        """Serves another text from now on, which must have another serial number."""
+        before = self.soa(zone)
+        (self.folder / f"{zone}.zone").write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.soa(zone) not in (None, before), f"nsd to reload {zone}")
+
+
+class PostgreSQL(Server):
+    """PostgreSQL with one role and a password, as an unprivileged user, in a folder of its own that
+    this user may enter (pytest's it may not)."""
+
+    name = "postgres"
+    password = "se/cr@et"
+
+    def __init__(self):
+        super().__init__(tempfile.mkdtemp(prefix="danemsg-postgres-"))
+        self.data = self.folder / "data"
+
+    @staticmethod
+    def missing():
+        """Why there is none here, or None."""
+        if not PostgreSQL.programs():
+            return "PostgreSQL is not installed (scripts/deps test)"
+        if os.getuid() == 0 and shutil.which("setpriv") is None:
+            return "root may not run PostgreSQL, and there is no setpriv"
+        return None
+
+    @staticmethod
+    def programs():
+        return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+
+    def as_user(self, *command):
+        """setpriv becomes the program: the process is the server's."""
+        drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        return [*(drop if os.getuid() == 0 else []), str(self.programs() / command[0]), *command[1:]]
+
+    def __enter__(self):
+        password = self.folder / "password"
+        password.write_text(self.password)
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            shutil.chown(password, "postgres", "postgres")
+        subprocess.run(self.as_user("initdb", "-D", str(self.data), "-A", "scram-sha-256", "-U",
+                                    "danemsg", f"--pwfile={password}", "-E", "UTF8", "--locale=C",
+                                    "--no-sync"),
+                       check=True, capture_output=True, cwd=self.folder)
+        return super().__enter__()
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        shutil.rmtree(self.folder)
+
+    def command(self):
+        return self.as_user("postgres", "-D", str(self.data), "-p", str(self.port), "-k",
+                            str(self.folder), "-c", f"listen_addresses={LOOPBACK}",
+                            "-c", "shared_buffers=16MB")
+
+    def answers(self):
+        return subprocess.run([self.programs() / "pg_isready", "-q", "-h", LOOPBACK, "-p",
+                               str(self.port)]).returncode == 0
+
+    def stop(self, with_signal=signal.SIGINT):
+        """SIGINT is its fast shutdown: connections are ended. SIGQUIT stands for a power cut."""
+        super().stop(with_signal)
+
+    @property
+    def url(self):
+        password = self.password.replace("/", "%2F").replace("@", "%40")
+        return f"postgresql://danemsg:{password}@{LOOPBACK}:{self.port}/postgres"
+
+    def ask(self, statement):
+        """The rows of a query, by psql."""
+        done = subprocess.run([self.programs() / "psql", self.url, "-XAtc", statement], check=True,
+                              capture_output=True, text=True)
+        return done.stdout.splitlines()
 
 
 class Silence:

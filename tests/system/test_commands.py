@@ -8,7 +8,7 @@ import time
 import craft
 import pytest
 from servers import wait_for
-from world import DANEMSG
+from world import DANEMSG, Receiver
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_a_line_end_behind_an_envelope(world, alice, bob):
 def test_what_still_waits_is_said_at_the_end(world, bob):
     name = "waits.silent.test"
     world.identity(name, publish=False)
-    receiver = world.receiver(bob)
+    receiver = Receiver(world, bob, ("--clean",), {}, wrapper=("env", "-u", "DANEMSG_STATE"))
     receiver.start()
     world.broker.publish(bob, world.message(name, bob).envelope())
     time.sleep(1)

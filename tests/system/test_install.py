@@ -78,7 +78,8 @@ def test_the_example(world, alice, bob, courier):
     sealed = run(program, "seal", world.crypto, alice, bob, input=b"A LETTER", env=environment)
     assert run(program, "open", world.crypto, bob, input=sealed, env=environment) == b"A LETTER"
     assert world.run("open", me=bob, input=sealed).out == b"A LETTER"
-    altered = sealed[:-10] + bytes([sealed[-10] ^ 1]) + sealed[-9:]
+    other = b"A" if sealed[-10:-9] != b"A" else b"B"
+    altered = sealed[:-10] + other + sealed[-9:]
     refused = subprocess.run([program, "open", world.crypto, bob], input=altered,
                              capture_output=True, env=environment, timeout=60)
     assert (refused.returncode, refused.stdout) == (7, b""), refused.stderr

@@ -1,0 +1,189 @@
+"""`receive --exec`: a command for each message; and what a service says beside it: `status`,
+--metrics, --log-json, systemd."""
+
+import json
+import re
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from servers import LOOPBACK, free_port, wait_for
+from world import DANEMSG
+
+# Notes what it was given, in the folder $1; a message "FAIL n" fails n times.
+SCRIPT = r"""
+text=$(cat)
+printf '%s|%s|%s|%s|%s\n' "$DANEMSG_SENDER" "$DANEMSG_TOPIC" "$DANEMSG_CONTENT_TYPE" \
+    "$DANEMSG_ID" "$text" >> "$1/given"
+case $text in
+FAIL*) [ "$(grep -c "|$text\$" "$1/given")" -gt "${text#FAIL }" ] ;;
+esac
+"""
+
+
+class Commands:
+    """The folder in which the script notes what it was given."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "script").write_text(SCRIPT)
+        self.command = f"sh {folder}/script {folder}"
+
+    @property
+    def given(self):
+        file = self.folder / "given"
+        return [line.split("|") for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def texts(self):
+        return [line[4] for line in self.given]
+
+    def wait(self, count):
+        wait_for(lambda: len(self.given) >= count, f"{count} commands, not {self.texts}")
+
+
+@pytest.fixture
+def commands(tmp_path):
+    return Commands(tmp_path)
+
+
+def status_of(world, receiver, *options):
+    return world.run("status", *options, me=receiver.name,
+                     DANEMSG_STATE=receiver.changes["DANEMSG_STATE"])
+
+
+def test_a_command_gets_each_message(world, alice, commands):
+    bob = world.identity("exec-bob.good.test")
+    with world.receiver(bob, "--exec", commands.command) as receiver:
+        for text in "ONE", "TWO":
+            assert world.run("send", bob, text, me=alice).status == 0
+        commands.wait(2)
+        assert receiver.out == b""
+    assert commands.texts == ["ONE", "TWO"]
+    for sender, topic, kind, identifier, _text in commands.given:
+        assert (sender, topic, kind) == (alice, bob, "text/plain;charset=utf-8")
+        assert re.fullmatch(r"[A-Za-z0-9_-]{22}", identifier)
+
+
+def test_a_failure_is_tried_again_and_holds_back_its_sender_alone(world, alice, commands):
+    bob, carol = world.identity("exec-fail.good.test"), world.identity("exec-carol.good.test")
+    with world.receiver(bob, "--exec", commands.command) as receiver:
+        for sender, text in (alice, "FAIL 2"), (alice, "BEHIND"), (carol, "BESIDE"):
+            assert world.run("send", bob, text, me=sender).status == 0
+        commands.wait(5)
+        wait_for(lambda: "0 to deliver, 0 failed, 3 delivered" in status_of(world, receiver).text,
+                 "three delivered messages")
+    texts = commands.texts
+    assert texts.count("FAIL 2") == 3 and texts.count("BESIDE") == texts.count("BEHIND") == 1
+    assert texts[-1] == "BEHIND" and texts.index("BESIDE") < len(texts) - 2, texts
+    assert receiver.err.count("not delivered, tried again") == 2
+
+
+def test_what_was_not_taken_comes_again_after_a_restart(world, alice, commands):
+    bob = world.identity("exec-again.good.test")
+    with world.receiver(bob, "--exec", "cat > /dev/null; exit 7") as receiver:
+        assert world.run("send", bob, "TAKE ME", me=alice).status == 0
+        wait_for(lambda: "ended with status 7" in receiver.err, "a failure")
+        assert "1 to deliver" in status_of(world, receiver).text
+        receiver.stop()
+        receiver.options = ("--exec", commands.command)
+        receiver.start()
+        commands.wait(1)
+    assert commands.texts == ["TAKE ME"]
+
+
+def test_a_command_may_reply(world, alice, commands):
+    """What tells it about its message is not taken for options of `send`."""
+    bob = world.identity("exec-reply.good.test")
+    carol = world.identity("exec-replied.good.test")
+    reply = f"cat > /dev/null; {DANEMSG} send {carol} \"GOT $DANEMSG_ID\""
+    with world.receiver(carol) as answers, world.receiver(bob, "--exec", reply):
+        sent = world.run("send", "--json", "--to", bob, "-m", "PING", me=alice)
+        identifier = json.loads(sent.text)["id"]
+        answers.wait_out(f"{bob} says: GOT {identifier}\n")
+
+
+def test_a_killed_command_is_told(world, alice):
+    bob = world.identity("exec-killed.good.test")
+    with world.receiver(bob, "--exec", "kill -9 $$") as receiver:
+        assert world.run("send", bob, "HELLO", me=alice).status == 0
+        wait_for(lambda: "ended by signal 9 (KILL)" in receiver.err, "what became of the command")
+
+
+@pytest.mark.parametrize("options", [("--exec", ""), ("--exec", "cat", "--json"),
+                                     ("--exec", "cat", "-v"), ("--exec", "cat", "-F", "%p"),
+                                     ("--metrics", "localhost:80"), ("--metrics", "x")])
+def test_refused(world, bob, options):
+    refused = world.run("receive", *options, me=bob)
+    assert refused.status == 1, refused
+
+
+# ------------------------------------------------------------------------- beside the messages
+
+def figures(port):
+    text = urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10).read().decode()
+    return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_figures(world, alice):
+    bob = world.identity("figures.good.test")
+    port = free_port()
+    with world.receiver(bob, "--metrics", f"{LOOPBACK}:{port}") as receiver:
+        assert figures(port)["danemsg_accepted_total"] == "0"
+        assert world.run("send", bob, "HELLO", me=alice).status == 0
+        world.broker.publish(bob, b"junk")
+        receiver.wait_word("format")
+        receiver.wait_out("HELLO\n")
+        seen = figures(port)
+        assert seen["danemsg_subscribed"] == seen["danemsg_accepted_total"] == "1"
+        assert seen["danemsg_delivered_total"] == "1"
+        assert seen['danemsg_refused_total{outcome="format"}'] == "1"
+        assert seen['danemsg_refused_total{outcome="replay"}'] == "0"
+        assert seen['danemsg_messages{state="delivered"}'] == "1"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=10)
+        assert refused.value.code == 404
+
+
+def test_status(world, alice):
+    bob = world.identity("status.good.test")
+    receiver = world.receiver(bob)
+    before = status_of(world, receiver)
+    assert before.status == 0 and "not running" in before.text and "no database" in before.text
+    with receiver:
+        assert world.run("send", bob, "HELLO", me=alice).status == 0
+        receiver.wait_out("HELLO\n")
+        text = status_of(world, receiver).text
+        assert f"process {receiver.process.pid}" in text and "subscribed" in text
+        assert "0 to deliver, 0 failed, 1 delivered" in text
+        report = json.loads(status_of(world, receiver, "--json").text)
+        assert report["identity"] == bob and report["receiver"]["subscribed"] is True
+        assert report["receiver"]["pid"] == receiver.process.pid
+        assert report["messages"] == {"undelivered": 0, "failed": 0, "delivered": 1, "waiting": 0}
+    after = json.loads(status_of(world, receiver, "--json").text)
+    assert after["receiver"] is None and after["messages"]["delivered"] == 1
+
+
+def test_log_json(world, bob):
+    with world.receiver(bob, "--log-json") as receiver:
+        world.broker.publish(bob, b"junk")
+        wait_for(lambda: '"outcome":"format"' in receiver.err, "a refusal")
+    events = [json.loads(line) for line in receiver.err.splitlines()]
+    assert all({"time", "program", "text"} <= set(event) for event in events)
+    refused = [event for event in events if event.get("outcome") == "format"]
+    assert len(refused) == 1 and refused[0]["level"] == "warning"
+
+
+def test_systemd_is_told(world, bob, tmp_path):
+    """sd_notify(3): ready, alive, stopping."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        with world.receiver(bob, NOTIFY_SOCKET=tmp_path / "notify", WATCHDOG_USEC=200000):
+            heard = b""
+            while b"STATUS=subscribed" not in heard or heard.count(b"WATCHDOG=1") < 2:
+                heard += listener.recv(4096) + b"\n"
+            assert b"READY=1" in heard
+        while b"STOPPING=1" not in heard:
+            heard += listener.recv(4096) + b"\n"
