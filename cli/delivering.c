@@ -2,8 +2,12 @@
 
 #include "base/fail.h"
 #include "base/utf8.h"
-#include "common.h"
 #include "show.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <unistd.h>
 
 int delivering_check(const struct delivering_options *options, struct dmsg_error *error)
 {
@@ -31,7 +35,7 @@ int delivering_check(const struct delivering_options *options, struct dmsg_error
 
 void delivering_init(struct delivering *delivering, const struct delivering_options *options)
 {
-    *delivering = (struct delivering){.options = options, .exec = EXEC_NONE};
+    *delivering = (struct delivering){.options = options, .exec = EXEC_NONE, .wake_fd = -1};
     delivering->exec.command = options->command;
 }
 
@@ -57,6 +61,32 @@ static int make_line(
     return result == 0 && line->failed ? dmsg_fail_memory(error) : result;
 }
 
+/* No more at a time than a pipe that can be written to takes at once (pipe(7)): whoever reads it
+   may stop reading, and that must not keep us from ending. */
+static int write_out(
+    const struct delivering *delivering, struct dmsg_span data, struct dmsg_error *error)
+{
+    while (data.size > 0) {
+        struct pollfd wait[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+            {.fd = delivering->wake_fd, .events = POLLIN}};
+        if (poll(wait, 2, -1) < 0)
+            wait[0].revents = wait[1].revents = 0; /* interrupted by a signal */
+        if (wait[0].revents != 0) {
+            ssize_t written =
+                write(STDOUT_FILENO, data.data, data.size < PIPE_BUF ? data.size : PIPE_BUF);
+            if (written < 0 && errno != EINTR && errno != EAGAIN)
+                return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the output");
+            data.data += written > 0 ? written : 0;
+            data.size -= written > 0 ? (size_t)written : 0;
+        } else if (wait[1].revents != 0 && delivering->stop(delivering->user)) {
+            return dmsg_fail(error, DMSG_E_LOCAL,
+                "ended while nobody read its output: what was not written comes again after the "
+                "next start");
+        }
+    }
+    return 0;
+}
+
 int delivering_deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
 {
     struct delivering *delivering = user;
@@ -67,7 +97,7 @@ int delivering_deliver(void *user, const struct dmsg_record *record, struct dmsg
     }
     result = make_line(delivering, record, error);
     if (result == 0)
-        result = write_output(stdout, dmsg_buffer_span(&delivering->line), error);
+        result = write_out(delivering, dmsg_buffer_span(&delivering->line), error);
     dmsg_buffer_reset(&delivering->line);
     return result;
 }

@@ -17,6 +17,10 @@ struct delivering {
     const struct delivering_options *options;
     struct exec exec;
     struct dmsg_buffer line;
+    /* While standard output takes nothing: asked when wake_fd is readable, and true ends it. */
+    bool (*stop)(void *user);
+    void *user;
+    int wake_fd;
 };
 
 /* DMSG_E_USAGE: options that exclude each other, or a format that is none: found now, and not at

@@ -23,8 +23,8 @@ static const char *const names[] = {
     "DANEMSG_SENDER", "DANEMSG_ID", "DANEMSG_CONTENT_TYPE", "DANEMSG_TOPIC"};
 #define NAMES (sizeof names / sizeof names[0])
 
-/* Secrets of the connection to the broker, which the command needs not know. */
-static const char *const withheld[] = {"DANEMSG_PW", "DANEMSG_URL"};
+/* Secrets of the connections to the broker and to the store, which the command needs not know. */
+static const char *const withheld[] = {"DANEMSG_PW", "DANEMSG_URL", "DANEMSG_STORE", "PGPASSWORD"};
 
 struct environment {
     char **variables;

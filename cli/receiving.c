@@ -301,6 +301,9 @@ static int time_left(const struct receiving *receiving)
 int receiving_run(struct receiving *receiving, struct dmsg_error *error)
 {
     bool command = receiving->options->delivering.command != NULL;
+    receiving->delivering.stop = stop;
+    receiving->delivering.user = receiving;
+    receiving->delivering.wake_fd = receiving->housekeeping.fd;
     struct dmsg_receive_config config = {
         .context = &receiving->context,
         .identity = receiving->me,

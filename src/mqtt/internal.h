@@ -19,7 +19,9 @@ struct mqtt_filter {
 #define MQTT_IDS 65536
 
 struct mqtt_publishes {
-    uint8_t under_way[MQTT_IDS / 8]; /* QoS 1 and 2 by id, one bit each */
+    uint8_t under_way[MQTT_IDS / 8];    /* QoS 1 and 2 by id, one bit each */
+    uint8_t exactly_once[MQTT_IDS / 8]; /* QoS 2 of them */
+    uint8_t doubtful[MQTT_IDS / 8];     /* of those, begun in a session that the broker forgot */
     size_t unacknowledged;
     size_t unwritten; /* QoS 0 */
     struct {
@@ -83,7 +85,8 @@ void dmsg_mqtt_compare_grants(struct dmsg_mqtt *mqtt);
 void dmsg_mqtt_grant(struct dmsg_mqtt *mqtt, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* publish.c */
+/* publish.c: after CONNACK of a session that the broker has not kept; and an acknowledgement. */
+void dmsg_mqtt_forget_publishes(struct dmsg_mqtt *mqtt);
 void dmsg_mqtt_on_published(struct dmsg_mqtt *mqtt, int id, const char *why);
 
 #endif

@@ -34,6 +34,8 @@ static void on_welcomed(void *user, const struct dmsg_link_welcome *welcome)
     mqtt->welcome = *welcome;
     mqtt->state = MQTT_CONNECTED;
     dmsg_mqtt_forget_subscriptions(mqtt);
+    if (!welcome->session_present)
+        dmsg_mqtt_forget_publishes(mqtt);
     dmsg_mqtt_compare_grants(mqtt);
     mqtt->had_session = true;
 }

@@ -64,6 +64,17 @@ static int check_publish(
     return 0;
 }
 
+static bool has(const uint8_t *bits, int id)
+{
+    return (bits[id / 8] & 1 << id % 8) != 0;
+}
+
+static void put(uint8_t *bits, int id, bool value)
+{
+    int bit = 1 << id % 8;
+    bits[id / 8] = (uint8_t)(value ? bits[id / 8] | bit : bits[id / 8] & ~bit);
+}
+
 int dmsg_mqtt_publish(struct dmsg_mqtt *mqtt, const char *topic, struct dmsg_span payload, int qos,
     bool retain, int *id, struct dmsg_error *error)
 {
@@ -79,7 +90,9 @@ int dmsg_mqtt_publish(struct dmsg_mqtt *mqtt, const char *topic, struct dmsg_spa
     if (qos == 0) {
         publishes->unwritten++;
     } else {
-        publishes->under_way[new_id / 8] |= (uint8_t)(1 << new_id % 8);
+        put(publishes->under_way, new_id, true);
+        put(publishes->exactly_once, new_id, qos == 2);
+        put(publishes->doubtful, new_id, false);
         publishes->unacknowledged++;
     }
     if (id != NULL)
@@ -87,20 +100,28 @@ int dmsg_mqtt_publish(struct dmsg_mqtt *mqtt, const char *topic, struct dmsg_spa
     return 0;
 }
 
+/* What was at PUBREC is PUBREL only from now on, for a body that went with the session; a broker
+   completes what it does not know (MQTT 5 section 4.3.3, and 3.1.1 has no code to say so). */
+void dmsg_mqtt_forget_publishes(struct dmsg_mqtt *mqtt)
+{
+    memcpy(mqtt->publishes.doubtful, mqtt->publishes.exactly_once, sizeof mqtt->publishes.doubtful);
+}
+
 /* Only what is under way counts: a broker may acknowledge what it likes. */
 void dmsg_mqtt_on_published(struct dmsg_mqtt *mqtt, int id, const char *why)
 {
     struct mqtt_publishes *publishes = &mqtt->publishes;
-    uint8_t bit = (uint8_t)(1 << id % 8);
     if (id < 0 || id >= MQTT_IDS)
         return;
-    if ((publishes->under_way[id / 8] & bit) == 0) {
+    if (!has(publishes->under_way, id)) {
         if (publishes->unwritten > 0)
             publishes->unwritten--;
         return;
     }
-    publishes->under_way[id / 8] = (uint8_t)(publishes->under_way[id / 8] & ~bit);
+    put(publishes->under_way, id, false);
     publishes->unacknowledged--;
+    if (why == NULL && has(publishes->doubtful, id))
+        why = "it forgot the session in which it came, and perhaps the message";
     if (why == NULL || publishes->refused_count == DMSG_PUBLISH_MAX)
         return;
     publishes->refused[publishes->refused_count].id = id;
@@ -111,7 +132,7 @@ void dmsg_mqtt_on_published(struct dmsg_mqtt *mqtt, int id, const char *why)
 
 bool dmsg_mqtt_is_in_flight(const struct dmsg_mqtt *mqtt, int id)
 {
-    return id >= 0 && id < MQTT_IDS && (mqtt->publishes.under_way[id / 8] & 1 << id % 8) != 0;
+    return id >= 0 && id < MQTT_IDS && has(mqtt->publishes.under_way, id);
 }
 
 size_t dmsg_mqtt_in_flight(const struct dmsg_mqtt *mqtt)

@@ -2,7 +2,8 @@
 #include "service/internal.h"
 
 /* A failure of ours (memory, OpenSSL) while opening makes the whole batch come again; a message
-   that causes it each time must not keep all others away. */
+   that causes it each time must not keep all others away. Before that one is given up, messages are
+   taken one at a time, so that none but it is. */
 #define INTERNAL_FAILURES_MAX 5
 /* A stranger's first messages that come faster than DNS answers use up its budget, and honest ones
    would be refused. So many of them, and reading pauses until the answer, for so many milliseconds
@@ -132,6 +133,8 @@ static void note_burst(
 
 uint64_t dmsg_intake_batch(const struct dmsg_receiver *receiver)
 {
+    if (receiver->one_by_one > 0)
+        return 1;
     bool strangers =
         receiver->stranger_at != 0 && dmsg_now_ms() - receiver->stranger_at < BURST_WAIT;
     return strangers ? BURST_BATCH : DMSG_BATCH_MAX;
@@ -185,6 +188,17 @@ static bool is_behind(const struct dmsg_receiver *receiver, const struct dmsg_me
     return waiter != NULL && dmsg_waiter_holds(waiter, message->kid);
 }
 
+/* After a failure of ours: the message failed alone, and often. */
+static bool may_give_up(struct dmsg_receiver *receiver, const struct dmsg_item *item)
+{
+    if (item->fate != DMSG_ITEM_REFUSED || ++receiver->internal_failures < INTERNAL_FAILURES_MAX)
+        return false;
+    receiver->gave_up = receiver->one_by_one > 0;
+    if (!receiver->gave_up)
+        receiver->one_by_one = DMSG_BATCH_MAX;
+    return receiver->gave_up;
+}
+
 static int store_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
 {
     int code = item->error.code;
@@ -197,9 +211,7 @@ static int store_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
         code = store_verified(receiver, item);
     if (code == 0)
         return 0;
-    bool opening = item->fate == DMSG_ITEM_REFUSED;
-    if (code == DMSG_E_INTERNAL &&
-        (!opening || ++receiver->internal_failures < INTERNAL_FAILURES_MAX))
+    if (code == DMSG_E_INTERNAL && !may_give_up(receiver, item))
         return code;
     /* A broker sends again what it is not sure of: that is no attack. */
     enum dmsg_log_level level = code != DMSG_E_REPLAY    ? DMSG_LOG_WARNING
@@ -316,6 +328,7 @@ static int take_batch(struct dmsg_receiver *receiver, size_t count, struct dmsg_
 int dmsg_intake(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
 {
     struct dmsg_store *store = receiver->config->store;
+    receiver->gave_up = false;
     int code = dmsg_store_begin(store, error);
     if (code == 0)
         code = take_batch(receiver, count, error);
@@ -324,7 +337,9 @@ int dmsg_intake(struct dmsg_receiver *receiver, size_t count, struct dmsg_error 
         return code;
     }
     code = dmsg_store_commit(store, error);
-    if (code == 0)
-        receiver->internal_failures = 0;
+    if (code == 0 && receiver->one_by_one > 0 && !receiver->gave_up)
+        receiver->one_by_one--;
+    else if (code == 0)
+        receiver->one_by_one = receiver->internal_failures = 0;
     return code;
 }

@@ -42,6 +42,8 @@ struct dmsg_receiver {
     struct dmsg_waiters waiters;
     struct dmsg_refusals refusals, delays;
     int internal_failures;                    /* in a row, while opening */
+    int one_by_one;                           /* messages that are still taken alone after those */
+    bool gave_up;                             /* one of this batch */
     struct dmsg_name stale[DMSG_STALE_NOTED]; /* senders of whom it was said, in turn */
     size_t stale_count;
 
@@ -65,10 +67,10 @@ struct dmsg_receiver {
     int64_t burst_until, burst_again_at; /* monotonic */
     int64_t stranger_at;                 /* when one came last whom DNS had not answered about */
     int short_connections;
-    char away[DMSG_ERROR_TEXT];           /* what was said last of why the broker is away */
-    int discovery_code;                   /* what was said last of the resolver */
+    char away[DMSG_ERROR_TEXT]; /* what was said last of why the broker is away */
+    int discovery_code;         /* what was said last of the resolver */
     int64_t take_over_at;
-    int take_over_code; /* what was said last of the shared store */
+    int take_over_code;                   /* what was said last of the shared store */
     char discovery_note[DMSG_ERROR_TEXT]; /* the same, of its trust anchors */
 };
 

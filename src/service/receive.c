@@ -319,6 +319,7 @@ static int run(struct dmsg_receiver *receiver, struct dmsg_error *error)
         }
         code = turn(receiver, error);
     }
+    dmsg_deliver_end(receiver); /* its outcome counts, whatever else went wrong */
     return code;
 }
 

@@ -49,6 +49,14 @@ bool dmsg_waiter_kept(const struct dmsg_waiter *waiter, const char *kid)
     return kid[0] != '\0' && tfind(kid, &waiter->kept_kids, compare_kids) != NULL;
 }
 
+void dmsg_waiter_restart(struct dmsg_waiter *waiter)
+{
+    waiter->cursor = 0;
+    waiter->kept = 0;
+    waiter->kept_for_ttl = false;
+    free_kids(&waiter->kept_kids);
+}
+
 void dmsg_waiter_settle(struct dmsg_waiter *waiter)
 {
     free_kids(&waiter->kids);

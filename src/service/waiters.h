@@ -67,6 +67,8 @@ bool dmsg_waiter_holds(const struct dmsg_waiter *waiter, const char *kid);
    looked at, they are all. */
 int dmsg_waiter_keep(struct dmsg_waiter *waiter, const char *kid) DMSG_MUST_CHECK;
 bool dmsg_waiter_kept(const struct dmsg_waiter *waiter, const char *kid);
+/* A pass begins, whatever came of one that was not finished. */
+void dmsg_waiter_restart(struct dmsg_waiter *waiter);
 void dmsg_waiter_settle(struct dmsg_waiter *waiter);
 
 void dmsg_waiters_make_ready(struct dmsg_waiters *waiters, struct dmsg_waiter *waiter);

@@ -15,9 +15,7 @@ static void on_answer(void *user, const struct dmsg_peer *peer)
     waiter->asked = false;
     dmsg_peer_release(waiter->peer);
     waiter->peer = dmsg_peer_retain(peer);
-    waiter->cursor = 0;
-    waiter->kept = 0;
-    waiter->kept_for_ttl = false;
+    dmsg_waiter_restart(waiter);
     dmsg_waiters_make_ready(waiter->waiters, waiter);
 }
 
@@ -181,13 +179,6 @@ static int work_on_slice(
     return found == 0;
 }
 
-static void restart_pass(struct dmsg_waiter *waiter)
-{
-    waiter->cursor = 0;
-    waiter->kept = 0;
-    waiter->kept_for_ttl = false;
-}
-
 /* When to ask again: what the cache may not refuse, when it has forgotten; what DNS could not
    tell, after a pause. */
 static void plan_question(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
@@ -226,7 +217,7 @@ static void finish_pass(struct dmsg_receiver *receiver, struct dmsg_waiter *wait
         waiter->look_at = dmsg_now_ms() + DMSG_LOOK_MOST;
     }
     dmsg_waiter_settle(waiter);
-    restart_pass(waiter);
+    dmsg_waiter_restart(waiter);
 }
 
 static void work_on(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
@@ -254,7 +245,7 @@ static void work_on(struct dmsg_receiver *receiver, struct dmsg_waiter *waiter)
         dmsg_waiters_make_ready(&receiver->waiters, waiter);
     } else {
         dmsg_receiver_delay(receiver, &waiter->name, &error, DMSG_LOG_ERROR);
-        restart_pass(waiter);
+        dmsg_waiter_restart(waiter);
         waiter->look_at = now_ms + TROUBLE_PAUSE;
     }
 }

@@ -161,6 +161,7 @@ static int sqlite_keep(
         code = dmsg_sqlite_do(sqlite, DMSG_SQL_SENT_V1, error, "i", sqlite->sender.row);
         sqlite->sender.sent_v1 = true;
     }
+    meta->kept++;
     meta->octets += (int64_t)(message->payload.size + entry->topic.size) + DMSG_RETAIN_OVERHEAD;
     if (message->issued_at > meta->newest_issued)
         meta->newest_issued = message->issued_at;

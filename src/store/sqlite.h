@@ -95,7 +95,8 @@ extern const size_t dmsg_sqlite_step_count;
 
 /* The row of the table meta. */
 struct dmsg_sqlite_meta {
-    int64_t last_row, newest_issued, purged_until, octets;
+    int64_t last_row, newest_issued, purged_until;
+    int64_t kept, octets; /* of the inbox, which is too large to be counted each time */
 };
 
 struct dmsg_sqlite {

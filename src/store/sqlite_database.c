@@ -98,7 +98,7 @@ static int add_owner(
 {
     sqlite3_stmt *statement = NULL;
     int result = sqlite3_prepare_v2(
-        sqlite->db, "INSERT INTO meta VALUES (1, ?1, 0, 0, 0, 0)", -1, &statement, NULL);
+        sqlite->db, "INSERT INTO meta VALUES (1, ?1, 0, 0, 0, 0, 0)", -1, &statement, NULL);
     if (result == SQLITE_OK)
         result = sqlite3_bind_text(statement, 1, recipient->text, -1, SQLITE_STATIC);
     if (result == SQLITE_OK)
@@ -280,7 +280,8 @@ int dmsg_sqlite_read_meta(
     *out = (struct dmsg_sqlite_meta){.last_row = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 0),
         .newest_issued = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 1),
         .purged_until = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 2),
-        .octets = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 3)};
+        .kept = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 3),
+        .octets = dmsg_sqlite_number(sqlite, DMSG_SQL_META, 4)};
     dmsg_sqlite_end(sqlite, DMSG_SQL_META);
     return 0;
 }
@@ -307,8 +308,8 @@ int dmsg_sqlite_commit(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
         code = dmsg_sqlite_do(
             sqlite, DMSG_SQL_COUNT_IDS, error, "ii", sqlite->counted_zone, sqlite->ids);
     if (code == 0 && sqlite->meta_changed)
-        code = dmsg_sqlite_do(sqlite, DMSG_SQL_SAVE_META, error, "iiii", meta->last_row,
-            meta->newest_issued, meta->purged_until, meta->octets);
+        code = dmsg_sqlite_do(sqlite, DMSG_SQL_SAVE_META, error, "iiiii", meta->last_row,
+            meta->newest_issued, meta->purged_until, meta->kept, meta->octets);
     if (code == 0)
         code = dmsg_sqlite_do(sqlite, DMSG_SQL_COMMIT, error, "");
     if (code == 0)

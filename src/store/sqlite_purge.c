@@ -172,6 +172,7 @@ static int retain_one(
     sqlite->retain_row = row;
     if (!delivered)
         return 1;
+    sqlite->meta.kept--;
     sqlite->meta.octets -= size;
     sqlite->meta_changed = true;
     code = dmsg_sqlite_do(sqlite, DMSG_SQL_DISCARD, error, "i", row);

@@ -9,7 +9,7 @@
 #define VERSION_1                                                                                  \
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), recipient TEXT NOT NULL,"         \
     " last_row INTEGER NOT NULL, newest_issued INTEGER NOT NULL, purged_until INTEGER NOT NULL,"   \
-    " octets INTEGER NOT NULL) STRICT;"                                                            \
+    " kept INTEGER NOT NULL, octets INTEGER NOT NULL) STRICT;"                                     \
     "CREATE TABLE zone (row INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, ids INTEGER NOT NULL," \
     " senders INTEGER NOT NULL, purged_until INTEGER NOT NULL) STRICT;"                            \
     "CREATE TABLE sender (row INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"                     \
@@ -66,9 +66,9 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
     [DMSG_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [DMSG_SQL_COMMIT] = "COMMIT",
     [DMSG_SQL_ROLLBACK] = "ROLLBACK",
-    [DMSG_SQL_META] = "SELECT last_row, newest_issued, purged_until, octets FROM meta",
-    [DMSG_SQL_SAVE_META] =
-        "UPDATE meta SET last_row = ?1, newest_issued = ?2, purged_until = ?3, octets = ?4",
+    [DMSG_SQL_META] = "SELECT last_row, newest_issued, purged_until, kept, octets FROM meta",
+    [DMSG_SQL_SAVE_META] = "UPDATE meta SET last_row = ?1, newest_issued = ?2, purged_until = ?3,"
+                           " kept = ?4, octets = ?5",
 
     [DMSG_SQL_FIND_SENDER] = "SELECT s.row, s.zone, s.sent_v1, z.purged_until FROM sender s"
                              " JOIN zone z ON z.row = s.zone WHERE s.name = ?1",
@@ -113,7 +113,7 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
 
     [DMSG_SQL_DEPTHS] = "SELECT (SELECT count(*) FROM waiting), count(*) FILTER (WHERE NOT aside),"
                         " count(*) FILTER (WHERE aside),"
-                        " (SELECT count(*) FROM inbox) - count(*) FROM pending",
+                        " (SELECT kept FROM meta) - count(*) FROM pending",
     [DMSG_SQL_NOTE_ISSUED] = "INSERT INTO issued VALUES (?1, ?2) ON CONFLICT (kid) DO UPDATE"
                              " SET until = max(until, ?2)",
     [DMSG_SQL_ISSUED_UNTIL] = "SELECT until FROM issued WHERE kid = ?1",

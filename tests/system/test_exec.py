@@ -111,6 +111,21 @@ def test_a_killed_command_is_told(world, alice):
         wait_for(lambda: "ended by signal 9 (KILL)" in receiver.err, "what became of the command")
 
 
+def test_a_command_is_told_no_secret(world, alice, tmp_path):
+    """What the receiver gets by its environment, and a command for strangers' messages need not."""
+    bob = world.identity("exec-secret.good.test")
+    secrets = {"DANEMSG_PW": "broker-secret", "DANEMSG_USERNAME": "someone",
+               "PGPASSWORD": "store-secret",
+               "DANEMSG_STORE": f"sqlite:{tmp_path}/secret-path.db"}
+    with world.receiver(bob, "--exec", f"env > {tmp_path}/new && mv {tmp_path}/new {tmp_path}/env",
+                        **secrets):
+        assert world.run("send", bob, "HELLO", me=alice).status == 0
+        wait_for((tmp_path / "env").exists, "the command's environment")
+    given = (tmp_path / "env").read_text()
+    assert "DANEMSG_SENDER=" + alice in given and "DANEMSG_USERNAME=someone" in given
+    assert "secret" not in given.replace(bob, "").replace(str(tmp_path), ""), given
+
+
 @pytest.mark.parametrize("options", [("--exec", ""), ("--exec", "cat", "--json"),
                                      ("--exec", "cat", "-v"), ("--exec", "cat", "-F", "%p"),
                                      ("--metrics", "localhost:80"), ("--metrics", "x")])

@@ -1,5 +1,6 @@
 """The running receiver: the program's promise to stay up, keep quiet and lose nothing."""
 
+import fcntl
 import json
 import os
 import pty
@@ -8,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import termios
 import time
 import unicodedata
@@ -62,6 +64,36 @@ def test_a_killed_receiver_loses_nothing(world, alice, bob):
         receiver.start(wait=False)
         for number in range(20):
             receiver.wait_out(f"alice.good.test says: {number}\n")
+
+
+def readable_octets(stream):
+    return int.from_bytes(fcntl.ioctl(stream, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_it_ends_although_nobody_reads_its_output(world, alice):
+    """A reader that stalls must not keep it from ending; what was not written comes again."""
+    bob = world.identity("unread.good.test")
+    state = world.new_state()
+    with world.receiver(bob, DANEMSG_STATE=state):
+        pass  # there is a session, which takes what comes
+    for number in range(4):
+        text = b"%d" % number + bytes(b"x" * 30000)
+        assert world.run("send", "-s", "--to", bob, me=alice, input=text).status == 0
+    with subprocess.Popen(
+            [DANEMSG, "receive", "-N", "-F", "%p"], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            env=world.environment(IDENTITY_NAME=bob, DANEMSG_STATE=state)) as process:
+        try:
+            # A pipe holds 64 KiB.
+            wait_for(lambda: readable_octets(process.stdout) > 50000, "a full pipe")
+            process.terminate()
+            assert process.wait(20) == 2
+            assert b"nobody read its output" in process.stderr.read()
+        finally:
+            process.kill()
+    with world.receiver(bob, "-N", "-F", "%p", DANEMSG_STATE=state) as receiver:
+        wait_for(lambda: receiver.out[-30001:-30000] == b"3", "the last message")
+        assert len(receiver.out) >= 2 * 30001
 
 
 def test_one_receiver_per_identity_and_state(world, bob):

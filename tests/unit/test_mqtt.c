@@ -695,6 +695,66 @@ static void subscriptions_and_publishes_may_be_refused(void)
     dmsg_mqtt_free(&mqtt);
 }
 
+/* Waits for a packet of this type from the client: its packet identifier, -1 for none. */
+static int hear(int fd, struct dmsg_mqtt *mqtt, uint8_t type)
+{
+    uint8_t packet[256];
+    struct pollfd heard = {.fd = fd, .events = POLLIN};
+    for (int64_t until = dmsg_now_ms() + WAIT; dmsg_now_ms() < until;) {
+        (void)client_next_batch(mqtt, 20);
+        if (poll(&heard, 1, 0) != 1)
+            continue;
+        ssize_t size = read(fd, packet, sizeof packet);
+        if (size < 4 || (packet[0] & 0xf0) != type)
+            return -1;
+        size_t at = type == 0x30 ? 2 + 2 + (size_t)packet[3] : 2; /* behind a short topic */
+        return packet[at] << 8 | packet[at + 1];
+    }
+    return -1;
+}
+
+/* A broker that has forgotten the session has no body any more for what was at PUBREC (MQTT 5
+   section 4.3.3), and completes it all the same. */
+static void what_a_forgotten_session_completes_has_not_arrived(void)
+{
+    for (size_t v = 0; v < 2; v++) {
+        for (int kept = 0; kept < 2; kept++) {
+            struct broker fake = {0};
+            int listener = listen_on_loopback(&fake.port), id = 0, refused = 0;
+            struct dmsg_mqtt_config config = client_config(&fake, versions[v], "exactly");
+            struct dmsg_mqtt *mqtt = NULL;
+            struct dmsg_error error = {0};
+            uint8_t welcome[] = {0x20, versions[v] == 5 ? 3 : 2, (uint8_t)kept, 0, 0};
+            size_t size = versions[v] == 5 ? 5 : 4;
+            REQUIRE(dmsg_mqtt_new(&mqtt, &config, NULL) == 0);
+            int fd = accept_client(listener, mqtt);
+            REQUIRE(fd >= 0 && write(fd, welcome, size) > 0);
+            CHECK(dmsg_mqtt_wait_connected(mqtt, WAIT, &error) == 0);
+            CHECK(dmsg_mqtt_publish(mqtt, "t", dmsg_span_text("x"), 2, false, &id, NULL) == 0);
+            CHECK(hear(fd, mqtt, 0x30) == id);
+            const uint8_t received[] = {0x50, 2, (uint8_t)(id >> 8), (uint8_t)id};
+            CHECK(write(fd, received, sizeof received) == sizeof received);
+            CHECK(hear(fd, mqtt, 0x60) == id);
+            close(fd);
+            fd = accept_client(listener, mqtt);
+            REQUIRE(fd >= 0 && write(fd, welcome, size) > 0);
+            CHECK(hear(fd, mqtt, 0x60) == id);
+            CHECK(dmsg_mqtt_is_in_flight(mqtt, id));
+            const uint8_t complete[] = {0x70, 2, (uint8_t)(id >> 8), (uint8_t)id};
+            CHECK(write(fd, complete, sizeof complete) == sizeof complete);
+            for (int i = 0; i < 500 && dmsg_mqtt_is_in_flight(mqtt, id); i++)
+                (void)client_next_batch(mqtt, 20);
+            int code = dmsg_mqtt_refused(mqtt, &refused, &error);
+            CHECK_ROW(code == (kept ? 0 : DMSG_E_BROKER) && (kept || refused == id),
+                "version %d, session %s: %d", versions[v], kept ? "kept" : "forgotten", code);
+            CHECK(kept || strstr(error.text, "forgot the session") != NULL);
+            close(fd);
+            close(listener);
+            dmsg_mqtt_free(&mqtt);
+        }
+    }
+}
+
 static void every_reason_has_words(void)
 {
     static const int known[] = {0x00, 0x01, 0x02, 0x04, 0x10, 0x11, 0x18, 0x19};
@@ -901,6 +961,7 @@ TEST_MAIN(TEST(publishes_and_receives), TEST(batches_are_bounded),
     TEST(filters_and_topics_are_checked), TEST(a_batch_has_its_bounds),
     TEST(a_broker_that_is_away_is_named), TEST(odd_brokers), TEST(every_reason_has_words),
     TEST(grants_are_compared), TEST(shared_subscriptions_share),
-    TEST(subscriptions_and_publishes_may_be_refused), TEST(publishes_survive_a_reconnect),
+    TEST(subscriptions_and_publishes_may_be_refused),
+    TEST(what_a_forgotten_session_completes_has_not_arrived), TEST(publishes_survive_a_reconnect),
     TEST(publishes_are_bounded), TEST(silence_ends_in_time), TEST(flushing_is_not_for_subscribers),
     TEST(stop_the_common_broker))

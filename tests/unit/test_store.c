@@ -728,6 +728,12 @@ static void failed_deliveries_are_counted_and_put_aside(void)
     REQUIRE(dmsg_store_kept(store, row, &record, NULL) == 1);
     CHECK(strcmp(record.id, "2") == 0 && record.delivery == DMSG_UNDELIVERED);
     CHECK(dmsg_store_kept(store, record.row, &record, NULL) == 0);
+    /* what is taken away is no longer counted */
+    struct dmsg_store_depths depths;
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    CHECK(dmsg_store_discard(store, INT64_MAX, NULL) == 0);
+    CHECK(dmsg_store_depths(store, &depths, NULL) == 0 && depths.failed == 1);
+    CHECK(depths.delivered == 0 && depths.undelivered == 0);
     dmsg_store_close(&store);
 }
 
