@@ -23,9 +23,9 @@ struct dmsg_presented {
  * message's, and must be the leaf key's.
  *
  * On success *out is a key for signatures, with the record's fields, and the dates between which
- * this judgement holds; the caller empties it (dmsg_presented_done). Without its certificate: parsed,
- * one of many names takes fifty times its octets, and judgements are kept. DMSG_E_CERTIFICATE: no
- * record says so; DMSG_E_INTERNAL.
+ * this judgement holds; the caller empties it (dmsg_presented_done). Without its certificate:
+ * parsed, one of many names takes fifty times its octets, and judgements are kept.
+ * DMSG_E_CERTIFICATE: no record says so; DMSG_E_INTERNAL.
  */
 int dmsg_presented_judge(struct dmsg_peer_key *out, const struct dmsg_peer *peer,
     const struct dmsg_presented *presented, const char *kid, int64_t now,
