@@ -76,12 +76,24 @@ static bool is_unsafe(uint32_t point)
     return false;
 }
 
+/* Printable ASCII at the front, which most texts are made of. */
+static size_t plain_run(struct dmsg_span text)
+{
+    size_t run = 0;
+    while (run < text.size && text.data[run] >= 0x20 && text.data[run] < 0x7f)
+        run++;
+    return run;
+}
+
 void dmsg_text_escape(struct dmsg_buffer *out, struct dmsg_span text, bool one_line)
 {
     while (text.size > 0) {
         uint32_t point = 0;
-        size_t length = dmsg_utf8_next(text, &point);
-        if (length == 0) {
+        size_t run = plain_run(text);
+        size_t length = run > 0 ? run : dmsg_utf8_next(text, &point);
+        if (run > 0) {
+            dmsg_buffer_put(out, text.data, run);
+        } else if (length == 0) {
             dmsg_buffer_format(out, "\\x%02x", text.data[0]);
             length = 1;
         } else if (one_line && point == '\n') {
