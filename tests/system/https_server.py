@@ -6,6 +6,7 @@ import datetime
 import http.server
 import ssl
 import threading
+import warnings
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -181,7 +182,9 @@ def server_context(folder, authority, names, kind="ec", most=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if most is not None:
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        context.maximum_version = most
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # an old version is the point
+            context.maximum_version = most
         context.set_ciphers("ALL:@SECLEVEL=0")
     context.load_cert_chain(file)
     return context
