@@ -32,10 +32,10 @@ static const struct dmsg_context context = {0};
 
 static struct dmsg_name name_of(const char *label, size_t number, const char *zone)
 {
-    char text[300];
+    char text[DMSG_NAME_TEXT + 100];
     struct dmsg_name name;
     struct dmsg_error error;
-    snprintf(text, sizeof text, "%s%zu.%s", label, number, zone);
+    snprintf(text, sizeof text, "%s%zu.%.255s", label, number, zone);
     bench_must_do(dmsg_name_parse(&name, dmsg_span_text(text), &error), "a name", &error);
     return name;
 }

@@ -116,7 +116,7 @@ static int purge_zone(struct dmsg_sqlite *sqlite, struct zone *zone, int64_t lim
 static int purge_zones(
     struct dmsg_sqlite *sqlite, int64_t limit, int64_t now, struct dmsg_error *error)
 {
-    struct zone zone;
+    struct zone zone = {0};
     int64_t left = SLICE_ROWS;
     int code = sqlite->purge_zone == 0 ? find_largest(sqlite, error) : 0;
     for (int i = 0; code == 0 && i < SLICE_ZONES; i++) {
