@@ -70,8 +70,8 @@ static int ask_number(
 
 /* ---------------------------------------------------------------------------------- versions */
 
-/* Nobody's yet, or ours and of which version. */
-static int read_version(struct dmsg_sqlite *sqlite, long *version, struct dmsg_error *error)
+/* Nobody's yet, or ours and of which version: within one transaction. */
+static int judge_version(struct dmsg_sqlite *sqlite, long *version, struct dmsg_error *error)
 {
     long application = 0, tables = 0;
     int code = ask_number(sqlite, "PRAGMA application_id", &application, error);
@@ -91,6 +91,19 @@ static int read_version(struct dmsg_sqlite *sqlite, long *version, struct dmsg_e
             "one, or name another file",
             sqlite->path, *version, dmsg_sqlite_step_count);
     return 0;
+}
+
+/* Another process may be making it just now: then all of it is seen or nothing. */
+static int read_version(struct dmsg_sqlite *sqlite, long *version, struct dmsg_error *error)
+{
+    if (sqlite3_get_autocommit(sqlite->db) == 0)
+        return judge_version(sqlite, version, error);
+    int code = set(sqlite, "BEGIN", error);
+    if (code < 0)
+        return code;
+    code = judge_version(sqlite, version, error);
+    sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL); /* it has only read */
+    return code;
 }
 
 static int add_owner(
@@ -148,12 +161,28 @@ static int update(
 
 /* ----------------------------------------------------------------------------------- opening */
 
+/* Milliseconds. */
+#define WAL_PAUSE 20
+
 /* Of the connection: deleted plaintext is overwritten, nothing is put into files elsewhere, and the
    schema cannot call functions. The log is cut to this size when it was emptied. */
 #define SETTINGS                                                                                   \
     "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;"             \
     " PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = FULL;"        \
     " PRAGMA journal_size_limit = 16777216"
+
+/* Two processes that do this to a new database at the same moment: SQLite lets neither wait for the
+   other (SQLITE_BUSY at once), so that it is tried again for as long as it would have waited. */
+static int enter_wal(struct dmsg_sqlite *sqlite, char *mode, size_t size, struct dmsg_error *error)
+{
+    for (int waited = 0;; waited += WAL_PAUSE) {
+        int code = ask(sqlite, "PRAGMA journal_mode = WAL", mode, size, error);
+        bool busy = code < 0 && (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_BUSY;
+        if (!busy || waited >= DMSG_SQLITE_BUSY)
+            return code;
+        sqlite3_sleep(WAL_PAUSE);
+    }
+}
 
 static int settle(
     struct dmsg_sqlite *sqlite, const struct dmsg_name *recipient, struct dmsg_error *error)
@@ -165,7 +194,7 @@ static int settle(
     if (code == 0)
         code = set(sqlite, SETTINGS, error);
     if (code == 0)
-        code = ask(sqlite, "PRAGMA journal_mode = WAL", mode, sizeof mode, error);
+        code = enter_wal(sqlite, mode, sizeof mode, error);
     if (code == 0 && strcmp(mode, "wal") != 0)
         code = dmsg_fail(error, DMSG_E_LOCAL,
             "%s: its file system lets SQLite have no write-ahead log (mode %s): name a file on "

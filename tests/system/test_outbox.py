@@ -221,6 +221,17 @@ def test_killed_at_any_moment(world, sender, bogus, sealed):
     assert campaign(world, sender, name, 12, 300, 0.005, changes) >= 4
 
 
+def test_several_make_the_database_at_the_same_moment(world, sender):
+    name = world.identity("outbox-first.good.test")
+    for _ in range(15):
+        state = world.new_state()
+        first = [subprocess.Popen([DANEMSG, "send", "--queue", name, "HELLO"],
+                                  env=world.environment(IDENTITY_NAME=sender, DANEMSG_STATE=state),
+                                  stderr=subprocess.PIPE) for _ in range(4)]
+        said = [process.communicate(timeout=60)[1] for process in first]
+        assert [process.returncode for process in first] == [0] * 4, said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sealed", ["sealed", "unsealed"])
 def test_killed_very_often(world, sender, bogus, sealed):
