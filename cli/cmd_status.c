@@ -271,7 +271,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
     int running = 0, kept = 0, queued = 0;
     int result = own_name(&name, &options->identity, error);
     if (result == 0)
-        result = status_path(&path, options->store.state, &name, error);
+        result = state_file(&path, options->store.state, &name, STATUS_SUFFIX, error);
     if (result == 0)
         result = running = read_report(&report, &raw, &parsed, path, error);
     if (result >= 0)

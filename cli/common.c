@@ -177,6 +177,20 @@ int state_folder(char **out, const char *option, struct dmsg_error *error)
     return 0;
 }
 
+int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
+    struct dmsg_error *error)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    char *path = NULL;
+    int result = state_folder(&folder, option, error);
+    if (result < 0)
+        return result;
+    if (asprintf(&path, "%s/%s.%s", folder, name->text, suffix) < 0)
+        return dmsg_fail_memory(error);
+    *out = path;
+    return 0;
+}
+
 int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
     const struct identity_options *options, struct dmsg_error *error)
 {

@@ -62,6 +62,9 @@ int crypto_folder(
 
 /* Folder of state (databases, client ids), made if it is not there. The caller frees it. */
 int state_folder(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* A file of a name in it, "STATE/NAME.db" with the suffix "db". The caller frees the path. */
+int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* own_name and crypto_folder, then reads the files. */
 int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,

@@ -91,16 +91,6 @@ void housekeeping_close(struct housekeeping *housekeeping)
     *housekeeping = (struct housekeeping)HOUSEKEEPING_NONE;
 }
 
-int status_path(
-    char **out, const char *state, const struct dmsg_name *name, struct dmsg_error *error)
-{
-    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = state_folder(&folder, state, error);
-    if (result < 0)
-        return result;
-    return asprintf(out, "%s/%s.status", folder, name->text) < 0 ? dmsg_fail_memory(error) : 0;
-}
-
 /* ------------------------------------------------------------------------------- the figures */
 
 static const char *broker_text(const struct housekeeping_config *config)

@@ -14,9 +14,12 @@
 #include "metrics.h"
 #include "service/receive.h"
 
+/* Of the state_file() that `danemsg status` reads. */
+#define STATUS_SUFFIX "status"
+
 struct housekeeping_config {
     const char *metrics;     /* ADDR:PORT; NULL: none */
-    const char *status_path; /* file for `danemsg status`; NULL: none */
+    const char *status_path; /* STATE/NAME.status, for `danemsg status`; NULL: none */
     const struct dmsg_name *name;
     const struct dmsg_receive_state *state;
     const char *connected; /* what state->subscribed is called; NULL: "subscribed" */
@@ -40,11 +43,6 @@ int housekeeping_open(struct housekeeping *housekeeping, const struct housekeepi
     struct dmsg_error *error) DMSG_MUST_CHECK;
 bool housekeeping_turn(struct housekeeping *housekeeping);
 void housekeeping_close(struct housekeeping *housekeeping);
-
-/* STATE/NAME.status, for status_path above. The caller frees it. state: --state, NULL: the default.
- */
-int status_path(char **out, const char *state, const struct dmsg_name *name,
-    struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Appends the status as one JSON object; what is in the file. */
 void housekeeping_put_status(struct dmsg_buffer *out, const struct housekeeping *housekeeping);

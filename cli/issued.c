@@ -13,14 +13,11 @@
 #define ROUND_MOST 3600
 #define ROUND_PART 24
 
+/* Of commands too that have no --state. */
 static int database_path(
     char **out, const char *state, const struct dmsg_name *name, struct dmsg_error *error)
 {
-    DMSG_CLEANUP(dmsg_cleanup_free) char *folder = NULL;
-    int result = state_folder(&folder, state != NULL ? state : getenv("DANEMSG_STATE"), error);
-    if (result < 0)
-        return result;
-    return asprintf(out, "%s/%s.db", folder, name->text) < 0 ? dmsg_fail_memory(error) : 0;
+    return state_file(out, state != NULL ? state : getenv("DANEMSG_STATE"), name, "db", error);
 }
 
 static int open_store(struct issued *issued, const struct dmsg_name *name, struct dmsg_error *error)
@@ -29,10 +26,8 @@ static int open_store(struct issued *issued, const struct dmsg_name *name, struc
     if (issued->store != NULL)
         return 0;
     int result = database_path(&path, issued->state, name, error);
-    if (result < 0) {
-        path = NULL;
+    if (result < 0)
         return result;
-    }
     return dmsg_store_open_sqlite(&issued->store, issued->context, path, name, error);
 }
 
@@ -93,10 +88,8 @@ int issued_until(const char *state, const struct dmsg_name *name, const char *ki
     struct dmsg_store *store = NULL;
     struct stat status;
     int result = database_path(&path, state, name, error);
-    if (result < 0) {
-        path = NULL;
+    if (result < 0)
         return result;
-    }
     if (stat(path, &status) < 0)
         return errno == ENOENT ? 0 : dmsg_fail_errno(error, DMSG_E_LOCAL, "looking for %s", path);
     result = dmsg_store_show_sqlite(&store, &context, path, name, error);

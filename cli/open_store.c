@@ -17,24 +17,15 @@ bool is_shared_store(const struct store_choice *choice)
 int store_path(char **out, const struct store_choice *choice, const struct dmsg_name *name,
     struct dmsg_error *error)
 {
-    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    char *path = NULL;
-    if (choice->store != NULL) {
-        size_t size = strlen(SQLITE_SCHEME);
-        if (strncmp(choice->store, SQLITE_SCHEME, size) != 0 || choice->store[size] == '\0')
-            return dmsg_fail(error, DMSG_E_USAGE,
-                is_shared_store(choice) ? "this wants a database of its own: --store sqlite:PATH"
-                                        : "--store wants sqlite:PATH or postgresql://...");
-        path = strdup(choice->store + size);
-    } else {
-        int result = state_folder(&folder, choice->state, error);
-        if (result < 0)
-            return result;
-        if (asprintf(&path, "%s/%s.db", folder, name->text) < 0)
-            path = NULL;
-    }
-    *out = path;
-    return path != NULL ? 0 : dmsg_fail_memory(error);
+    size_t size = strlen(SQLITE_SCHEME);
+    if (choice->store == NULL)
+        return state_file(out, choice->state, name, "db", error);
+    if (strncmp(choice->store, SQLITE_SCHEME, size) != 0 || choice->store[size] == '\0')
+        return dmsg_fail(error, DMSG_E_USAGE,
+            is_shared_store(choice) ? "this wants a database of its own: --store sqlite:PATH"
+                                    : "--store wants sqlite:PATH or postgresql://...");
+    *out = strdup(choice->store + size);
+    return *out != NULL ? 0 : dmsg_fail_memory(error);
 }
 
 int open_store(struct dmsg_store **out, const struct dmsg_context *context,

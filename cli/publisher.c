@@ -92,15 +92,11 @@ static bool stop(void *user)
 /* Two that publish from one outbox would publish everything twice. */
 static int take_lock(struct publishing *publishing, struct dmsg_error *error)
 {
-    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = state_folder(&folder, publishing->options->state, error);
+    int result =
+        state_file(&path, publishing->options->state, &publishing->name, "outbox.lock", error);
     if (result < 0)
         return result;
-    if (asprintf(&path, "%s/%s.outbox.lock", folder, publishing->name.text) < 0) {
-        path = NULL;
-        return dmsg_fail_memory(error);
-    }
     return state_lock(&publishing->lock_fd, path, "publisher of the outbox", error);
 }
 

@@ -76,24 +76,17 @@ static int read_client_id(char id[static CLIENT_ID_SIZE], const char *path)
     return is_client_id(id) ? 0 : -1;
 }
 
-int receiver_state_open(
-    struct receiver_state *out, const char *folder, const char *name, struct dmsg_error *error)
+int receiver_state_open(struct receiver_state *out, const char *folder,
+    const struct dmsg_name *name, struct dmsg_error *error)
 {
     struct receiver_state state = {0};
-    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *lock DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *id DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = state_folder(&path, folder, error);
+    int result = state_file(&lock, folder, name, "lock", error);
+    if (result == 0)
+        result = state_file(&id, folder, name, "client-id", error);
     if (result < 0)
         return result;
-    if (asprintf(&lock, "%s/%s.lock", path, name) < 0) {
-        lock = NULL;
-        return dmsg_fail_memory(error);
-    }
-    if (asprintf(&id, "%s/%s.client-id", path, name) < 0) {
-        id = NULL;
-        return dmsg_fail_memory(error);
-    }
     result = state_lock(&state.lock_fd, lock, "receiver", error);
     state.known = result == 0 && read_client_id(state.client_id, id) == 0;
     if (result == 0 && !state.known) {

@@ -17,8 +17,8 @@ struct receiver_state {
 };
 
 /* Makes the folder, takes STATE/NAME.lock, reads or makes STATE/NAME.client-id. DMSG_E_LOCAL. */
-int receiver_state_open(struct receiver_state *out, const char *folder, const char *name,
-    struct dmsg_error *error) DMSG_MUST_CHECK;
+int receiver_state_open(struct receiver_state *out, const char *folder,
+    const struct dmsg_name *name, struct dmsg_error *error) DMSG_MUST_CHECK;
 void receiver_state_done(struct receiver_state *state);
 
 /* Takes a lock file, made if it is not there, for as long as the descriptor is open. DMSG_E_LOCAL:

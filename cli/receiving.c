@@ -95,8 +95,8 @@ static int open_housekeeping(struct receiving *receiving, struct dmsg_error *err
         .metrics = options->metrics, .name = &receiving->name, .state = &receiving->seen};
     int result = 0;
     if (!options->clean)
-        result =
-            status_path(&receiving->status_path, options->store.state, &receiving->name, error);
+        result = state_file(
+            &receiving->status_path, options->store.state, &receiving->name, STATUS_SUFFIX, error);
     config.status_path = receiving->status_path;
     return result < 0 ? result : housekeeping_open(&receiving->housekeeping, &config, error);
 }
@@ -131,7 +131,8 @@ static int open_broker(struct receiving *receiving, struct dmsg_error *error)
     config->session_expiry = options->clean ? 0 : DMSG_LIFE_MAX; /* no message lives longer */
     config->packet_limit = size + DMSG_TOPIC_MAX + PACKET_OVERHEAD;
     if (!options->clean) {
-        result = receiver_state_open(&receiving->state, options->store.state, name, error);
+        result =
+            receiver_state_open(&receiving->state, options->store.state, &receiving->name, error);
         if (result == 0 && config->client_id == NULL)
             config->client_id = receiving->state.client_id;
         config->expects_session = receiving->state.known;
