@@ -124,9 +124,10 @@ const struct command cmd_ca_certs = {
     .arguments = "NAME",
     .summary = "Write the CA certificates of a name (usage 4, PKIX-CD), as PEM.",
     .example = "danemsg ca-certs a1._device.example.net -o ca.pem",
-    .notes = "With --separate the files are called HOST-CA-<key identifier>.crt.pem.\n"
-             "Only of chains that hold. Writes nothing when there is none, and ends as\n"
-             "`danemsg lookup --pkix-cd` does.",
+    .notes =
+        "With --separate the files are called HOST-CA-<key identifier>.crt.pem. Only of chains "
+        "that hold. Writes nothing when there is none, and ends as `danemsg lookup --pkix-cd` "
+        "does.",
     .groups = (const struct group_use[]){{&certificates_group,
                                              offsetof(struct certificates_options, output)},
         {&dns_group, offsetof(struct certificates_options, dns)}, {0}},
@@ -140,8 +141,8 @@ const struct command cmd_dane_discovery_get_ca_certificates = {
     .name = "dane_discovery_get_ca_certificates",
     .arguments = "",
     .summary = "Write the CA certificates of a name (danemsg ca-certs).",
-    .example = "dane_discovery_get_ca_certificates --identity_name a1._device.example.net "
-               "--output_path ca.pem",
+    .example = "dane_discovery_get_ca_certificates --identity_name a1._device.example.net \\\n"
+               "    --output_path ca.pem",
     .groups = (const struct group_use[]){{&certificates_link_group,
                                              offsetof(struct certificates_options, output)},
         {&dns_group, offsetof(struct certificates_options, dns)}, {0}},

@@ -112,8 +112,7 @@ const struct command cmd_certs = {
     .summary = "Write the certificates that DNS vouches for at a name, as PEM.",
     .example = "danemsg certs device.example.net -o device.pem",
     .notes = "With --separate the files are called NAME-<SHA-256>.crt.pem. Writes nothing when "
-             "there is\n"
-             "none, and ends as `danemsg lookup` does.",
+             "there is none, and ends as `danemsg lookup` does.",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups = (const struct group_use[]){{&certificates_group,
@@ -129,8 +128,8 @@ const struct command cmd_dane_discovery_get_certificates = {
     .name = "dane_discovery_get_certificates",
     .arguments = "",
     .summary = "Write the certificates of a name (danemsg certs).",
-    .example = "dane_discovery_get_certificates --identity_name device.example.net "
-               "--output_path device.pem",
+    .example = "dane_discovery_get_certificates --identity_name device.example.net \\\n"
+               "    --output_path device.pem",
     .options = link_options,
     .option_count = COUNT(link_options),
     .groups = (const struct group_use[]){{&certificates_link_group,

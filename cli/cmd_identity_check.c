@@ -10,9 +10,6 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-/* Seconds: time enough to mend a signer on a weekend. */
-#define WARN_SIGNATURES (2 * 86400)
-
 struct identity_check {
     struct identity_options identity;
     struct dns_options dns;
@@ -45,13 +42,10 @@ static const struct dmsg_peer_key *record_of(
     return NULL;
 }
 
-/* Signatures that are not renewed in time make every record useless, however good it is. A server
-   that signs as it answers has short ones always. */
+/* Signatures that are not renewed in time make every record useless, however good it is. */
 static bool ends_soon(const struct finding *finding)
 {
-    int64_t until = finding->peer->signed_until;
-    return finding->peer->status == DMSG_DNS_SECURE && until != 0 &&
-           until - finding->now < WARN_SIGNATURES;
+    return own_keys_signatures_end_soon(finding->peer, finding->now);
 }
 
 static void put_whereabouts(

@@ -196,9 +196,9 @@ const struct command cmd_identity_import = {
     .arguments = "FILE [NAME]",
     .summary = "Put the certificate that a CA made of a signing request beside its key.",
     .notes =
-        "FILE (- for standard input) is PEM: the certificate first, then at most three issuers,\n"
-        "each of the one before. It must be of the current key, or of the next one of a\n"
-        "rollover; the one that is there is replaced.",
+        "FILE (- for standard input) is PEM: the certificate first, then at most three "
+        "issuers, each of the one before. It must be of the current key, or of the next one of "
+        "a rollover; the one that is there is replaced.",
     .example = "danemsg identity import alice.pem alice.example.net",
     .groups =
         (const struct group_use[]){

@@ -239,9 +239,8 @@ const struct command cmd_identity_new = {
     .arguments = "[NAME]",
     .summary = "Make a key and a self-signed certificate for a name of one's own, or a CSR.",
     .example = "danemsg identity new alice.example.net",
-    .notes =
-        "An ed25519 identity gets an X25519 key beside it (NAME.enc.*), for encryption. Peers\n"
-        "that run the proof of concept can read RSA keys only.",
+    .notes = "An ed25519 identity gets an X25519 key beside it (NAME.enc.*), for encryption. Peers "
+             "that run the proof of concept can read RSA keys only.",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups = groups,

@@ -68,12 +68,12 @@ const struct command cmd_identity_publish = {
     .name = "identity publish",
     .arguments = "[NAME]",
     .summary = "Put the records of an own identity's keys into DNS, and wait until they validate.",
-    .example = "danemsg identity publish alice.example.net --rfc2136 192.0.2.53 --tsig alice.tsig\n"
-               "  danemsg identity publish alice.example.net --powerdns https://dns.example.net "
-               "--api-key key",
+    .example = "danemsg identity publish --rfc2136 192.0.2.53 --tsig alice.tsig\n"
+               "danemsg identity publish --powerdns https://dns.example.net \\\n"
+               "    --api-key api.key",
     .notes = "Refuses when records of other keys are there, unless --replace is given. A dynamic "
-             "update\n  changes all or nothing, and only what was read before; PowerDNS's API has "
-             "no such guard\n  against somebody who changes the same name in the same moment.",
+             "update changes all or nothing, and only what was read before; PowerDNS's API has no "
+             "such guard against somebody who changes the same name in the same moment.",
     .groups =
         (const struct group_use[]){{&publish_group, offsetof(struct identity_publish, publish)},
             {&record_form_group, offsetof(struct identity_publish, form)},

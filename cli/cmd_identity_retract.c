@@ -59,9 +59,9 @@ const struct command cmd_identity_retract = {
     .arguments = "[NAME]",
     .summary =
         "Take the records of an own identity's keys out of DNS, and wait until that validates.",
-    .example = "danemsg identity retract alice.example.net --rfc2136 192.0.2.53 --tsig alice.tsig",
+    .example = "danemsg identity retract --rfc2136 192.0.2.53 --tsig alice.tsig",
     .notes = "Records of other keys stay, unless --replace is given; that needs no key files, and "
-             "is for\n  a device that was lost.",
+             "is for a device that was lost.",
     .groups =
         (const struct group_use[]){{&publish_group, offsetof(struct identity_retract, publish)},
             {&identity_group, offsetof(struct identity_retract, identity)},

@@ -178,13 +178,12 @@ const struct command cmd_identity_rollover = {
         "Roll an own key over: a next one beside it, then in its place, then the old one out.",
     .notes = "start    makes the next key, and publishes both or prints what to publish.\n"
              "switch   signs with it, as soon as no cache can hold an answer without it.\n"
-             "finish   takes the old record out when what the old key signed has expired; 30 days "
-             "and a\n"
-             "         TTL later, again, it deletes the old private key.\n"
+             "finish   takes the old record out when what the old key signed has expired;\n"
+             "         30 days and a TTL later, again, it deletes the old private key.\n"
              "abort    takes the next key back, before the switch.\n"
-             "status   says what waits for what. Before its time a step changes nothing and ends "
-             "with 4.",
-    .example = "danemsg identity rollover start alice.example.net --rfc2136 192.0.2.53 --tsig key",
+             "status   says what waits for what. A step before its time changes nothing and\n"
+             "         ends with 4.",
+    .example = "danemsg identity rollover start --rfc2136 192.0.2.53 --tsig alice.tsig",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups =

@@ -131,6 +131,8 @@ static void put_headers(struct dmsg_buffer *out, const struct dmsg_record *recor
         put_time(out, "Expires:", record->expires_at);
     }
     put_time(out, "Received:", record->received_at);
+    if (record->stale)
+        dmsg_buffer_format(out, "%-10s stale: verified while DNS gave no answer\n", "Keys:");
     dmsg_buffer_format(out, "%-10s %s", "Delivery:", delivery_words[record->delivery]);
     if (record->failures > 0)
         dmsg_buffer_format(out, ", failed %lld times", (long long)record->failures);
@@ -357,7 +359,7 @@ const struct command cmd_inbox_list = {
     .name = "inbox list",
     .arguments = "",
     .summary = "List the messages that a receiver has kept.",
-    .notes = "Row, arrival, delivery, sender, id, type, octets, first line. May be run while the\n"
+    .notes = "Row, arrival, delivery, sender, id, type, octets, first line. May be run while the "
              "receiver runs.",
     .example = "danemsg inbox list --identity bob.example.net --undelivered",
     .options = list_options,
@@ -398,8 +400,9 @@ const struct command cmd_inbox_purge = {
     .name = "inbox purge",
     .arguments = "",
     .summary = "Take delivered messages away before their time.",
-    .notes = "Never what is still to be delivered. The file keeps its size, for later messages.\n"
-             "Ids stay remembered: a message taken away cannot come a second time.",
+    .notes =
+        "Never what is still to be delivered. The file keeps its size, for later messages. Ids "
+        "stay remembered: a message taken away cannot come a second time.",
     .example = "danemsg inbox purge --older 7d --force --identity bob.example.net",
     .options = purge_options,
     .option_count = COUNT(purge_options),

@@ -209,7 +209,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
 const struct command cmd_inspect = {
     .name = "inspect",
     .arguments = "[FILE]",
-    .summary = "Show what an envelope (JWE) or a signed message (JWS) says, without any key.",
+    .summary = "Show what an envelope or signed message says, without any key.",
     .notes = "Nothing that is shown is verified.",
     .example = "mosquitto_sub -t bob.example.net -C 1 | danemsg inspect",
     .options = options_table,

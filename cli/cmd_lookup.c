@@ -15,12 +15,15 @@ static const struct option own_options[] = {
         .help = "one JSON object"},
 };
 
-static int show(const struct dmsg_peer *peer, int64_t now, bool json, struct dmsg_error *error)
+static int show(const struct dmsg_peer *peer, const struct dmsg_discovery *discovery,
+    const struct dmsg_context *context, bool json, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer out = {0};
     struct dmsg_error why;
-    const struct lookup_view view = {
-        .peer = peer, .chosen = dmsg_peer_recipient_key(peer, &why), .now = now};
+    const struct lookup_view view = {.peer = peer,
+        .chosen = dmsg_peer_recipient_key(peer, &why),
+        .now = dmsg_context_now(context),
+        .sandbox = dmsg_discovery_sandbox(discovery)};
     (json ? lookup_json : lookup_text)(&out, &view);
     if (out.failed)
         return dmsg_fail_memory(error);
@@ -47,7 +50,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
     if (result == 0)
         result = dmsg_discovery_find(discovery, &name, LOOKUP_TIMEOUT, &peer, error);
     if (result == 0)
-        result = show(peer, dmsg_context_now(&context), options->json, error);
+        result = show(peer, discovery, &context, options->json, error);
     dmsg_peer_release(peer);
     dmsg_discovery_free(&discovery);
     return result;
@@ -56,10 +59,11 @@ static int run(struct invocation *self, struct dmsg_error *error)
 const struct command cmd_lookup = {
     .name = "lookup",
     .arguments = "NAME",
-    .summary = "Show what DNS says about an identity, and why it is believed or not.",
+    .summary = "Show what DNS says about a name, and why it is believed or not.",
     .example = "danemsg lookup alice.example.net",
-    .notes = "Status 0: there is a usable record. 3: no such identity. 4: DNS has no answer now.\n"
-             "5: bogus or insecure. 6: there are records, but no usable one.",
+    .notes =
+        "Status 0: there is a usable record. 3: no such identity. 4: DNS has no answer now. 5: "
+        "bogus or insecure. 6: there are records, but no usable one.",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups = (const struct group_use[]){{&dns_group, offsetof(struct lookup, dns)}, {0}},

@@ -136,10 +136,9 @@ static int run(struct invocation *self, struct dmsg_error *error)
 const struct command cmd_open = {
     .name = "open",
     .arguments = "< ENVELOPE > PAYLOAD",
-    .summary = "Decrypt and verify standard input; the sender's name goes to stderr.",
-    .notes =
-        "Nothing is written before everything has passed. Whether the message was seen before\n"
-        "is not checked.",
+    .summary = "Decrypt and verify standard input; no broker.",
+    .notes = "Nothing is written before everything has passed. Whether the message was seen before "
+             "is not checked.",
     .example = "danemsg open --from alice.example.net < report.jwe > report.pdf",
     .options = options_table,
     .option_count = COUNT(options_table),

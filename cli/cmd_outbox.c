@@ -248,7 +248,7 @@ const struct command cmd_outbox_list = {
     .arguments = "",
     .summary = "List what waits to be published.",
     .notes =
-        "Row, time of queueing, state, recipient, id, octets, failed attempts, expiry, and why\n"
+        "Row, time of queueing, state, recipient, id, octets, failed attempts, expiry, and why "
         "the last attempt failed.",
     .example = "danemsg outbox list --identity alice.example.net",
     .options = list_options,
@@ -265,8 +265,8 @@ const struct command cmd_outbox_flush = {
     .arguments = "",
     .summary = "Publish what `danemsg send --queue` has put into the outbox.",
     .notes =
-        "Done when the outbox is empty. Each message is tried; what the broker refuses, or has\n"
-        "no key in DNS, stays, and the exit status is the first failure's. For a timer; to\n"
+        "Done when the outbox is empty. Each message is tried; what the broker refuses, or has "
+        "no key in DNS, stays, and the exit status is the first failure's. For a timer; to "
         "publish at once what is queued, run `danemsg send --daemon` in its place.",
     .example = "danemsg outbox flush --identity alice.example.net -h broker.example.net",
     .options = flush_options,

@@ -8,6 +8,9 @@
 /* A batch holds 32 MiB, and a packet that is larger than a batch would never be acknowledged. */
 #define SIZE_LIMIT_MOST (16 * 1024 * 1024)
 
+/* MIB: as much as is kept of what is delivered; two of it must find room on a card. */
+#define PENDING_SIZE 1024
+
 /* A pebibyte, in units of --retain-size. */
 #define RETAIN_SIZE_MOST (1024 * 1024 * 1024)
 
@@ -70,7 +73,7 @@ static const struct option options_table[] = {
         .argument = "PATTERN",
         .kind = OPTION_LIST,
         .at = offsetof(struct receive, allow),
-        .help = "who may write: a name or *.zone (all); repeatable"},
+        .help = "who may write: a name or *.zone (repeatable)"},
     {.name = "allow-file",
         .argument = "FILE",
         .kind = OPTION_TEXT,
@@ -135,6 +138,13 @@ static const struct option options_table[] = {
         .least = 0,
         .most = RETAIN_SIZE_MOST,
         .help = "and so many of them (1024)"},
+    {.name = "pending-size",
+        .argument = "MIB",
+        .kind = OPTION_NUMBER,
+        .at = offsetof(struct receive, pending_size),
+        .least = 0,
+        .most = RETAIN_SIZE_MOST,
+        .help = "undelivered, and no more is taken; 0: no limit (1024)"},
 };
 
 /* A name is one level of a topic filter (MQTT 5 section 4.8.2). */
@@ -187,13 +197,15 @@ static int run(struct invocation *self, struct dmsg_error *error)
     return result;
 }
 
-static const struct receive defaults = {
-    .qos = 1, .retain = DMSG_RETAIN_TIME, .retain_size = DMSG_RETAIN_OCTETS / RETAIN_UNIT};
+static const struct receive defaults = {.qos = 1,
+    .retain = DMSG_RETAIN_TIME,
+    .retain_size = DMSG_RETAIN_OCTETS / RETAIN_UNIT,
+    .pending_size = PENDING_SIZE};
 
 const struct command cmd_receive = {
     .name = "receive",
     .arguments = "",
-    .summary = "Print the messages to one's own name, each with the name that signed it.",
+    .summary = "Print one's messages, each with the name that signed it.",
     .notes = "Without an identity or its DNS record it says what to publish, and waits.",
     .example = "danemsg receive --identity bob.example.net --allow '*.example.net'",
     .options = options_table,

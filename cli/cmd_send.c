@@ -11,7 +11,7 @@
 struct send {
     const char *message, *file;
     bool whole_input, lines, empty, retain, json, queue, daemon, log_json;
-    const char *state;
+    const char *state, *metrics;
     int64_t qos, wait;
     struct sealing_options sealing;
     struct broker_options broker;
@@ -86,7 +86,7 @@ static const struct option options_table[] = {
     {.name = "queue",
         .kind = OPTION_FLAG,
         .at = offsetof(struct send, queue),
-        .help = "into the outbox, for --daemon or `outbox flush`"},
+        .help = "into the outbox (--daemon, `outbox flush`)"},
     {.name = "daemon",
         .kind = OPTION_FLAG,
         .at = offsetof(struct send, daemon),
@@ -100,6 +100,11 @@ static const struct option options_table[] = {
         .kind = OPTION_FLAG,
         .at = offsetof(struct send, log_json),
         .help = "--daemon: an object for each event, on stderr"},
+    {.name = "metrics",
+        .argument = "ADDR:PORT",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct send, metrics),
+        .help = "--daemon: figures for Prometheus at http://ADDR:PORT/metrics"},
 };
 
 /* ------------------------------------------------------------------------------- recipients */
@@ -318,6 +323,7 @@ static int run_daemon(const struct invocation *self, struct dmsg_error *error)
         .identity = &options->identity,
         .dns = &options->dns,
         .state = options->state,
+        .metrics = options->metrics,
         .log_json = options->log_json};
     if (self->argument_count > 0 || options->sealing.to.count > 0 || options->message != NULL ||
         options->file != NULL || options->whole_input || options->lines || options->empty ||
@@ -333,6 +339,8 @@ static int run_send(struct invocation *self, struct dmsg_error *error)
     struct send *options = self->options;
     if (options->daemon)
         return run_daemon(self, error);
+    if (options->metrics != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE, "--metrics goes with --daemon");
     struct text_list given = options->sealing.to;
     struct run run = {.options = options};
     const char *recipient;
@@ -376,10 +384,9 @@ const struct command cmd_send = {
     .name = "send",
     .arguments = "RECIPIENT MESSAGE | --to NAME ... (-m TEXT | -f FILE | -s | -l | -n)",
     .summary = "Sign a message, encrypt it to a DNS name, publish it.",
-    .notes =
-        "Done when the broker has taken it (PUBACK). With several recipients all are tried;\n"
-        "the exit status is the first failure's. With --queue it is done when the message is on\n"
-        "disk: `danemsg send --daemon` publishes it, or `danemsg outbox flush`.",
+    .notes = "Done when the broker has taken it (PUBACK). With several recipients all are tried; "
+             "the exit status is the first failure's. With --queue it is done when the message is "
+             "on disk: `danemsg send --daemon` publishes it, or `danemsg outbox flush`.",
     .example = "danemsg send bob.example.net 'HELLO THERE'",
     .options = options_table,
     .option_count = COUNT(options_table),

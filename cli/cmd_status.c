@@ -1,9 +1,10 @@
-/* danemsg status: what a receiver does and what waits, from its status file and its database. */
+/* danemsg status: what a receiver and a publisher do and what waits, from their status files and
+   the database. */
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "housekeeping.h"
+#include "figures.h"
 #include "open_store.h"
 #include "queueing.h"
 
@@ -46,9 +47,14 @@ struct count {
     int64_t count;
 };
 
-/* What a receiver wrote last (housekeeping_put_status). Texts are inside the text that was read. */
+/* What a receiver or publisher wrote last (housekeeping_put_status). Texts are inside the text that
+   was read. */
 struct report {
-    int64_t pid, started_at, broker_at, dns_at, accepted, delivered, failed;
+    bool runs;
+    struct dmsg_buffer raw, parsed;
+    int64_t pid, started_at, written_at, broker_at, dns_at;
+    int64_t accepted, delivered, failed;    /* of a receiver */
+    int64_t published, expired, given_back; /* of a publisher; given back by the broker */
     struct dmsg_span broker, dns;
     struct count refused[DMSG_ERROR_COUNT];
     size_t refused_count;
@@ -64,17 +70,19 @@ static void parse_refused(struct report *report, struct dmsg_json *json)
     }
 }
 
-static bool parse(struct report *out, struct dmsg_buffer *text)
+static bool parse(struct report *out)
 {
     const struct {
         const char *name;
         int64_t *number;
     } numbers[] = {{"pid", &out->pid}, {"started_at", &out->started_at},
-        {"broker_at", &out->broker_at}, {"dns_at", &out->dns_at}, {"accepted", &out->accepted},
-        {"delivered", &out->delivered}, {"failed", &out->failed}};
+        {"written_at", &out->written_at}, {"broker_at", &out->broker_at}, {"dns_at", &out->dns_at},
+        {"accepted", &out->accepted}, {"delivered", &out->delivered}, {"failed", &out->failed},
+        {"published", &out->published}, {"expired", &out->expired},
+        {"refused_by_broker", &out->given_back}};
     struct dmsg_json json;
     struct dmsg_span name;
-    dmsg_json_init(&json, text->data, text->size);
+    dmsg_json_init(&json, out->parsed.data, out->parsed.size);
     dmsg_json_enter_object(&json);
     while (dmsg_json_next_member(&json, &name)) {
         size_t i = 0;
@@ -100,26 +108,31 @@ static bool is_there(int64_t pid)
     return pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }
 
-/* 1: a receiver runs, raw is the file and *out points into parsed; 0: none runs. */
-static int read_report(struct report *out, struct dmsg_buffer *raw, struct dmsg_buffer *parsed,
-    const char *path, struct dmsg_error *error)
+static void report_done(struct report *report)
 {
-    struct report report = {0};
-    if (access(path, F_OK) < 0 && errno == ENOENT)
-        return 0;
-    raw->limit = STATUS_MAX;
-    int result = read_input(raw, path, error);
+    dmsg_buffer_done(&report->raw);
+    dmsg_buffer_done(&report->parsed);
+}
+
+/* Of a zeroed report. */
+static int read_report(struct report *out, const struct status *options,
+    const struct dmsg_name *name, const char *suffix, struct dmsg_error *error)
+{
+    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = state_file(&path, options->store.state, name, suffix, error);
+    if (result < 0 || (access(path, F_OK) < 0 && errno == ENOENT))
+        return result;
+    out->raw.limit = STATUS_MAX;
+    result = read_input(&out->raw, path, error);
     if (result < 0)
         return result;
-    dmsg_buffer_put_span(parsed, dmsg_buffer_span(raw)); /* parsing changes it */
-    if (parsed->failed)
+    dmsg_buffer_put_span(&out->parsed, dmsg_buffer_span(&out->raw)); /* parsing changes it */
+    if (out->parsed.failed)
         return dmsg_fail_memory(error);
-    if (!parse(&report, parsed))
-        return dmsg_fail(error, DMSG_E_LOCAL, "%s is not what a receiver wrote", path);
-    if (!is_there(report.pid))
-        return 0;
-    *out = report;
-    return 1;
+    if (!parse(out))
+        return dmsg_fail(error, DMSG_E_LOCAL, "%s is not what a service wrote", path);
+    out->runs = is_there(out->pid);
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------- showing */
@@ -133,16 +146,22 @@ static void put_since(struct dmsg_buffer *out, const char *word, int64_t at)
     dmsg_buffer_format(out, ", %s %s", word, text);
 }
 
-static void put_report(struct dmsg_buffer *out, const struct report *report)
+static void put_service(struct dmsg_buffer *out, const struct report *report, const char *what)
 {
-    dmsg_buffer_format(out, "receiver   running, process %lld", (long long)report->pid);
+    dmsg_buffer_format(out, "%-10s running, process %lld", what, (long long)report->pid);
     put_since(out, "since", report->started_at);
+    put_since(out, "figures of", report->written_at);
     dmsg_buffer_put_text(out, "\nbroker     ");
     dmsg_text_escape(out, report->broker, true);
     put_since(out, "since", report->broker_at);
     dmsg_buffer_put_text(out, "\nDNS        ");
     dmsg_text_escape(out, report->dns, true);
     put_since(out, "at", report->dns_at);
+}
+
+static void put_receiver(struct dmsg_buffer *out, const struct report *report)
+{
+    put_service(out, report, "receiver");
     dmsg_buffer_format(out, "\nsince then %lld accepted, %lld delivered, %lld failed\n",
         (long long)report->accepted, (long long)report->delivered, (long long)report->failed);
     for (size_t i = 0; i < report->refused_count; i++) {
@@ -154,40 +173,82 @@ static void put_report(struct dmsg_buffer *out, const struct report *report)
         dmsg_buffer_put_byte(out, '\n');
 }
 
-static void put_text(struct dmsg_buffer *out, const struct dmsg_name *name,
-    const struct report *report, const struct dmsg_store_depths *depths)
+/* What the database holds, and has counted; `is_there` false: there is none yet. */
+struct kept {
+    bool is_there;
+    struct dmsg_store_depths depths;
+    struct dmsg_store_counts counts;
+};
+
+static void put_counts(struct dmsg_buffer *out, const struct dmsg_store_counts *counts)
 {
+    const char *before = "\nrefused    altogether: ";
+    dmsg_buffer_format(out, "altogether %lld accepted, %lld delivered, %lld failed",
+        (long long)counts->accepted, (long long)counts->delivered, (long long)counts->put_aside);
+    for (int i = 0; i < DMSG_ERROR_COUNT; i++) {
+        if (counts->refused[i] == 0)
+            continue;
+        dmsg_buffer_format(
+            out, "%s%s %lld", before, dmsg_error_word(-1 - i), (long long)counts->refused[i]);
+        before = ", ";
+    }
+    dmsg_buffer_put_byte(out, '\n');
+}
+
+static void put_text(struct dmsg_buffer *out, const struct dmsg_name *name,
+    const struct report *report, const struct kept *kept)
+{
+    const struct dmsg_store_depths *depths = &kept->depths;
     dmsg_buffer_format(out, "identity   %s\n", name->text);
-    if (report != NULL)
-        put_report(out, report);
+    if (report->runs)
+        put_receiver(out, report);
     else
         dmsg_buffer_put_text(out, "receiver   not running with this state folder\n");
-    if (depths == NULL) {
+    if (!kept->is_there) {
         dmsg_buffer_put_text(out, "messages   there is no database yet\n");
         return;
     }
+    put_counts(out, &kept->counts);
     dmsg_buffer_format(out, "messages   %lld to deliver, %lld failed, %lld delivered and kept\n",
         (long long)depths->undelivered, (long long)depths->failed, (long long)depths->delivered);
     dmsg_buffer_format(out, "waiting    %lld for DNS\n", (long long)depths->waiting);
 }
 
-static void put_json(struct dmsg_buffer *out, const struct dmsg_name *name,
-    const struct dmsg_span *raw, const struct dmsg_store_depths *depths)
+static void put_service_json(struct dmsg_buffer *out, const char *what, const struct report *report)
 {
-    dmsg_buffer_put_byte(out, '{');
-    json_member_text(out, "identity", name->text);
-    json_key(out, "receiver");
-    if (raw != NULL)
-        dmsg_buffer_put_span(out, *raw);
+    json_key(out, what);
+    if (report->runs)
+        dmsg_buffer_put_span(out, without_line_end(dmsg_buffer_span(&report->raw)));
     else
         dmsg_buffer_put_text(out, "null");
+}
+
+static void put_counts_json(struct dmsg_buffer *out, const struct dmsg_store_counts *counts)
+{
+    json_key(out, "altogether");
+    dmsg_buffer_put_byte(out, '{');
+    json_member_number(out, "accepted", counts->accepted);
+    json_member_number(out, "delivered", counts->delivered);
+    json_member_number(out, "failed", counts->put_aside);
+    put_refused(out, counts->refused);
+    dmsg_buffer_put_byte(out, '}');
+}
+
+static void put_json(struct dmsg_buffer *out, const struct dmsg_name *name,
+    const struct report *report, const struct kept *kept)
+{
+    const struct dmsg_store_depths *depths = &kept->depths;
+    dmsg_buffer_put_byte(out, '{');
+    json_member_text(out, "identity", name->text);
+    put_service_json(out, "receiver", report);
     json_key(out, "messages");
-    if (depths != NULL) {
+    if (kept->is_there) {
         dmsg_buffer_put_byte(out, '{');
         json_member_number(out, "undelivered", depths->undelivered);
         json_member_number(out, "failed", depths->failed);
         json_member_number(out, "delivered", depths->delivered);
         json_member_number(out, "waiting", depths->waiting);
+        put_counts_json(out, &kept->counts);
         dmsg_buffer_put_byte(out, '}');
     } else {
         dmsg_buffer_put_text(out, "null");
@@ -195,6 +256,22 @@ static void put_json(struct dmsg_buffer *out, const struct dmsg_name *name,
 }
 
 /* --------------------------------------------------------------------------------- the outbox */
+
+/* One that does not run is worth a word when something waits for it. */
+static void put_publisher(
+    struct dmsg_buffer *out, const struct report *report, const struct dmsg_outbox_depths *outbox)
+{
+    if (report->runs) {
+        put_service(out, report, "publisher");
+        dmsg_buffer_format(out,
+            "\nsince then %lld published, %lld dropped as expired, %lld refused by the broker\n",
+            (long long)report->published, (long long)report->expired,
+            (long long)report->given_back);
+    } else if (outbox->messages > 0) {
+        dmsg_buffer_put_text(out, "publisher  not running: `danemsg send --daemon`, or `danemsg "
+                                  "outbox flush`, sends what waits\n");
+    }
+}
 
 static void put_outbox_text(struct dmsg_buffer *out, const struct dmsg_outbox_depths *outbox)
 {
@@ -239,9 +316,8 @@ static int read_outbox(struct dmsg_outbox_depths *out, const struct status *opti
 /* ------------------------------------------------------------------------------------ the command
  */
 
-/* 1, or 0 when there is no database yet. */
-static int read_depths(struct dmsg_store_depths *out, const struct status *options,
-    const struct dmsg_name *name, struct dmsg_error *error)
+static int read_kept(struct kept *out, const struct status *options, const struct dmsg_name *name,
+    struct dmsg_error *error)
 {
     const struct dmsg_context context = {0};
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
@@ -252,37 +328,38 @@ static int read_depths(struct dmsg_store_depths *out, const struct status *optio
         return result;
     result = open_existing_store(&store, &context, &options->store, name, false, error);
     if (result == 0)
-        result = dmsg_store_depths(store, out, error);
+        result = dmsg_store_depths(store, &out->depths, error);
+    if (result == 0)
+        result = dmsg_store_counts(store, &out->counts, error);
+    out->is_there = result == 0;
     dmsg_store_close(&store);
-    return result < 0 ? result : 1;
+    return result;
 }
 
 static int run(struct invocation *self, struct dmsg_error *error)
 {
     const struct status *options = self->options;
-    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer raw = {0};
-    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer parsed = {0};
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer out = {0};
-    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    struct dmsg_store_depths depths = {0};
-    struct report report = {0};
+    DMSG_CLEANUP(report_done) struct report receiver = {0};
+    DMSG_CLEANUP(report_done) struct report publisher = {0};
+    struct kept kept = {0};
     struct dmsg_name name;
     struct dmsg_outbox_depths outbox = {0};
-    int running = 0, kept = 0, queued = 0;
+    int queued = 0;
     int result = own_name(&name, &options->identity, error);
     if (result == 0)
-        result = state_file(&path, options->store.state, &name, STATUS_SUFFIX, error);
+        result = read_report(&receiver, options, &name, STATUS_SUFFIX, error);
     if (result == 0)
-        result = running = read_report(&report, &raw, &parsed, path, error);
-    if (result >= 0)
-        result = kept = read_depths(&depths, options, &name, error);
-    if (result >= 0)
+        result = read_report(&publisher, options, &name, PUBLISHER_STATUS_SUFFIX, error);
+    if (result == 0)
+        result = read_kept(&kept, options, &name, error);
+    if (result == 0)
         result = queued = read_outbox(&outbox, options, &name, error);
     if (result < 0)
         return result;
-    struct dmsg_span text = without_line_end(dmsg_buffer_span(&raw));
     if (options->json) {
-        put_json(&out, &name, running == 1 ? &text : NULL, kept == 1 ? &depths : NULL);
+        put_json(&out, &name, &receiver, &kept);
+        put_service_json(&out, "publisher", &publisher);
         json_key(&out, "outbox");
         if (queued == 1)
             put_outbox_json(&out, &outbox);
@@ -290,7 +367,8 @@ static int run(struct invocation *self, struct dmsg_error *error)
             dmsg_buffer_put_text(&out, "null");
         dmsg_buffer_put_text(&out, "}\n");
     } else {
-        put_text(&out, &name, running == 1 ? &report : NULL, kept == 1 ? &depths : NULL);
+        put_text(&out, &name, &receiver, &kept);
+        put_publisher(&out, &publisher, &outbox);
         if (queued == 1)
             put_outbox_text(&out, &outbox);
     }
@@ -301,7 +379,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
 const struct command cmd_status = {
     .name = "status",
     .arguments = "",
-    .summary = "Show what the receiver of an identity does, and what waits in its database.",
+    .summary = "Show what an identity's receiver does, and what waits there.",
     .example = "danemsg status --identity bob.example.net",
     .options = options_table,
     .option_count = COUNT(options_table),

@@ -215,11 +215,10 @@ static int run_link(struct invocation *self, struct dmsg_error *error)
 const struct command cmd_verify_cert = {
     .name = "verify-cert",
     .arguments = "FILE",
-    .summary = "Does DNS speak for this certificate? Says by which record, or why not.",
+    .summary = "Say whether DNS speaks for a certificate, and by which record.",
     .example = "danemsg verify-cert device.pem --name device.example.net",
-    .notes =
-        "FILE is PEM (- is stdin): the certificate, and its issuers if the record is about one.\n"
-        "Status 0: yes. 3 to 6: as `danemsg lookup`.",
+    .notes = "FILE is PEM (- is stdin): the certificate, and its issuers if the record is about "
+             "one. Status 0: yes. 3 to 6: as `danemsg lookup`.",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups = (const struct group_use[]){{&dns_group, offsetof(struct verify_cert, dns)}, {0}},
@@ -232,7 +231,7 @@ const struct command cmd_verify_cert = {
 const struct command cmd_dane_discovery_authenticate_certificate = {
     .name = "dane_discovery_authenticate_certificate",
     .arguments = "",
-    .summary = "Does DNS speak for this certificate? (danemsg verify-cert)",
+    .summary = "Say whether DNS speaks for a certificate (danemsg verify-cert).",
     .example = "dane_discovery_authenticate_certificate --certificate_path device.pem",
     .options = link_options,
     .option_count = COUNT(link_options),

@@ -56,7 +56,4 @@ struct command {
 
 extern const struct command *const commands[]; /* ends with NULL */
 
-/* Usage, options and example of one command on stdout. */
-void command_help(const struct command *command);
-
 #endif

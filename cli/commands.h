@@ -21,6 +21,7 @@
     X(encrypt)                                                                                     \
     X(decrypt)                                                                                     \
     X(status)                                                                                      \
+    X(doctor)                                                                                      \
     X(inspect)                                                                                     \
     X(lookup)                                                                                      \
     X(certs)                                                                                       \

@@ -1,6 +1,7 @@
 #include "common.h"
 
 #include "base/cleanup.h"
+#include "base/date.h"
 #include "base/fail.h"
 #include "base/utf8.h"
 
@@ -152,8 +153,7 @@ static int make_folders(char *path, struct dmsg_error *error)
     }
 }
 
-/* Without making it. */
-static int state_path(char **out, const char *option, struct dmsg_error *error)
+int state_path(char **out, const char *option, struct dmsg_error *error)
 {
     if (option == NULL)
         return default_folder(
@@ -337,6 +337,12 @@ int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *err
 
 /* Of the whole program: set once, at its start. */
 static bool notes_are_json;
+static print_more *after_errors;
+
+void print_after_errors(print_more *more)
+{
+    after_errors = more;
+}
 
 void print_json_notes(void)
 {
@@ -375,6 +381,8 @@ void print_error(const char *program, const struct dmsg_error *error)
 {
     print_line(
         program, error->code == DMSG_E_USAGE ? "" : dmsg_error_word(error->code), error->text);
+    if (after_errors != NULL)
+        after_errors(program, error);
 }
 
 void print_note(const char *program, const char *format, ...)
@@ -418,8 +426,6 @@ void json_member_bool(struct dmsg_buffer *out, const char *name, bool value)
 
 void time_text(char out[static 32], int64_t seconds)
 {
-    time_t value = (time_t)seconds;
-    struct tm parts;
-    if (gmtime_r(&value, &parts) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+    if (!dmsg_date_text(out, seconds))
         snprintf(out, 32, "%lld", (long long)seconds);
 }

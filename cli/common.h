@@ -60,7 +60,9 @@ int own_name(struct dmsg_name *out, const struct identity_options *options,
 int crypto_folder(
     char **out, const struct identity_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Folder of state (databases, client ids), made if it is not there. The caller frees it. */
+/* Folder of state (databases, client ids), made if it is not there; state_path: not made. The
+   caller frees it. */
+int state_path(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
 int state_folder(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* A file of a name in it, "STATE/NAME.db" with the suffix "db". The caller frees the path. */
 int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
@@ -100,6 +102,9 @@ int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *err
 
 /* "danemsg send: broker: text" on stderr, escaped; the word is left out for a usage error. */
 void print_error(const char *program, const struct dmsg_error *error);
+/* What has more to say is called after each, from now on; NULL: nobody. */
+typedef void print_more(const char *program, const struct dmsg_error *error);
+void print_after_errors(print_more *more);
 
 /* From now on both of these are JSON objects, one a line (--log-json). */
 void print_json_notes(void);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int delivering_check(const struct delivering_options *options, struct dmsg_error *error)
@@ -37,6 +38,8 @@ void delivering_init(struct delivering *delivering, const struct delivering_opti
 {
     *delivering = (struct delivering){.options = options, .exec = EXEC_NONE, .wake_fd = -1};
     delivering->exec.command = options->command;
+    struct stat facts;
+    delivering->to_file = fstat(STDOUT_FILENO, &facts) == 0 && S_ISREG(facts.st_mode);
 }
 
 static int make_line(
@@ -61,19 +64,26 @@ static int make_line(
     return result == 0 && line->failed ? dmsg_fail_memory(error) : result;
 }
 
-/* No more at a time than a pipe that can be written to takes at once (pipe(7)): whoever reads it
-   may stop reading, and that must not keep us from ending. */
+/* A pipe that can be written to takes so many octets at once (pipe(7)). */
+static bool takes_at_once(const struct delivering *delivering, size_t size)
+{
+    struct pollfd now = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return delivering->to_file || (size <= PIPE_BUF && poll(&now, 1, 0) > 0);
+}
+
+/* No more at a time than a pipe takes at once: whoever reads it may stop reading, and that must not
+   keep us from ending. */
 static int write_out(
     const struct delivering *delivering, struct dmsg_span data, struct dmsg_error *error)
 {
     while (data.size > 0) {
         struct pollfd wait[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
             {.fd = delivering->wake_fd, .events = POLLIN}};
-        if (poll(wait, 2, -1) < 0)
+        if (!delivering->to_file && poll(wait, 2, -1) < 0)
             wait[0].revents = wait[1].revents = 0; /* interrupted by a signal */
-        if (wait[0].revents != 0) {
-            ssize_t written =
-                write(STDOUT_FILENO, data.data, data.size < PIPE_BUF ? data.size : PIPE_BUF);
+        if (delivering->to_file || wait[0].revents != 0) {
+            size_t most = delivering->to_file || data.size < PIPE_BUF ? data.size : PIPE_BUF;
+            ssize_t written = write(STDOUT_FILENO, data.data, most);
             if (written < 0 && errno != EINTR && errno != EAGAIN)
                 return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the output");
             data.data += written > 0 ? written : 0;
@@ -87,15 +97,18 @@ static int write_out(
     return 0;
 }
 
-int delivering_deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+int delivering_deliver(
+    void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error)
 {
     struct delivering *delivering = user;
     int result;
     if (delivering->options->command != NULL) {
         result = exec_start(&delivering->exec, record, error);
-        return result < 0 ? result : 1;
+        return result < 0 ? result : DMSG_DELIVERY_RUNS;
     }
     result = make_line(delivering, record, error);
+    if (result == 0 && at_once && !takes_at_once(delivering, delivering->line.size))
+        result = DMSG_DELIVERY_WAITS;
     if (result == 0)
         result = write_out(delivering, dmsg_buffer_span(&delivering->line), error);
     dmsg_buffer_reset(&delivering->line);

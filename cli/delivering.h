@@ -7,6 +7,7 @@
 #define DANEMSG_CLI_DELIVERING_H
 
 #include "exec.h"
+#include "service/receive.h"
 
 struct delivering_options {
     const char *format, *command; /* -F, --exec */
@@ -17,6 +18,7 @@ struct delivering {
     const struct delivering_options *options;
     struct exec exec;
     struct dmsg_buffer line;
+    bool to_file; /* standard output is one, which takes everything at once */
     /* While standard output takes nothing: asked when wake_fd is readable, and true ends it. */
     bool (*stop)(void *user);
     void *user;
@@ -29,7 +31,8 @@ int delivering_check(
     const struct delivering_options *options, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 void delivering_init(struct delivering *delivering, const struct delivering_options *options);
-int delivering_deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error);
+int delivering_deliver(
+    void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error);
 int delivering_end(void *user, struct dmsg_error *why);
 int delivering_fd(void *user);
 /* A command that still runs is asked to end. */

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "common.h"
+#include "doctor_hint.h"
 
 static const char *level_word(enum dmsg_log_level level)
 {
@@ -47,13 +48,21 @@ static void write_json(const struct events *events, const struct dmsg_event *eve
         (void)fwrite(line.data, 1, line.size, stderr);
 }
 
+static void write_event(const struct events *events, const struct dmsg_event *event)
+{
+    if (events->json)
+        write_json(events, event);
+    else
+        write_line(events, event);
+}
+
 void events_write(void *user, const struct dmsg_event *event)
 {
     const struct events *events = user;
     if (event->level == DMSG_LOG_DEBUG && !events->debug)
         return;
-    if (events->json)
-        write_json(events, event);
-    else
-        write_line(events, event);
+    write_event(events, event);
+    const char *hint = has_sender(event) ? NULL : doctor_hint_event(event->code);
+    if (hint != NULL)
+        write_event(events, &(struct dmsg_event){.level = DMSG_LOG_INFO, .text = hint});
 }

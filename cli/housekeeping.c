@@ -43,7 +43,7 @@ static int open_signals(void)
 static int open_timer(int64_t watchdog)
 {
     int64_t pause = watchdog > 0 && watchdog / 2 < STATUS_PAUSE ? watchdog / 2 + 1 : STATUS_PAUSE;
-    struct itimerspec tick = {.it_value = {pause / 1000, pause % 1000 * 1000000}};
+    struct itimerspec tick = {.it_value = dmsg_timespec(pause)};
     tick.it_interval = tick.it_value;
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (fd >= 0)
@@ -93,72 +93,16 @@ void housekeeping_close(struct housekeeping *housekeeping)
 
 /* ------------------------------------------------------------------------------- the figures */
 
-static const char *broker_text(const struct housekeeping_config *config)
-{
-    const struct dmsg_receive_state *state = config->state;
-    return state->subscribed          ? config->connected != NULL ? config->connected : "subscribed"
-           : state->broker[0] != '\0' ? state->broker
-                                      : "not connected yet";
-}
-
 void housekeeping_put_status(struct dmsg_buffer *out, const struct housekeeping *housekeeping)
 {
-    const struct dmsg_receive_state *state = housekeeping->config.state;
+    const struct housekeeping_source *source = &housekeeping->config.source;
     dmsg_buffer_put_byte(out, '{');
     json_member_text(out, "identity", housekeeping->config.name->text);
     json_member_number(out, "pid", getpid());
     json_member_number(out, "started_at", housekeeping->started_at);
     json_member_number(out, "written_at", time(NULL));
-    json_member_bool(out, "subscribed", state->subscribed);
-    json_member_text(out, "broker", broker_text(&housekeeping->config));
-    json_member_number(out, "broker_at", state->broker_at);
-    json_member_text(out, "dns", state->dns_at != 0 ? dns_status_word(state->dns) : "not asked");
-    json_member_number(out, "dns_at", state->dns_at);
-    json_member_number(out, "accepted", (int64_t)state->accepted);
-    json_member_number(out, "delivered", (int64_t)state->delivered);
-    json_member_number(out, "failed", (int64_t)state->put_aside);
-    json_key(out, "refused");
-    dmsg_buffer_put_byte(out, '{');
-    for (int i = 0; i < DMSG_ERROR_COUNT; i++) {
-        if (state->refused[i] > 0)
-            json_member_number(out, dmsg_error_word(-1 - i), (int64_t)state->refused[i]);
-    }
-    dmsg_buffer_put_text(out, "}}\n");
-}
-
-static void write_depths(struct dmsg_buffer *out, struct dmsg_store *store)
-{
-    static const char name[] = "danemsg_messages";
-    struct dmsg_store_depths depths;
-    if (store == NULL || dmsg_store_depths(store, &depths, NULL) < 0)
-        return;
-    metrics_head(out, name, "gauge", "Messages in the store, by what they wait for.");
-    metrics_value(out, name, "state", "waiting", depths.waiting);
-    metrics_value(out, name, "state", "undelivered", depths.undelivered);
-    metrics_value(out, name, "state", "failed", depths.failed);
-    metrics_value(out, name, "state", "delivered", depths.delivered);
-}
-
-static void write_metrics(void *user, struct dmsg_buffer *out)
-{
-    const struct housekeeping *housekeeping = user;
-    const struct dmsg_receive_state *state = housekeeping->config.state;
-    metrics_head(out, "danemsg_subscribed", "gauge", "1 while the broker sends us messages.");
-    metrics_value(out, "danemsg_subscribed", NULL, NULL, state->subscribed);
-    metrics_head(out, "danemsg_accepted_total", "counter", "Messages verified and stored.");
-    metrics_value(out, "danemsg_accepted_total", NULL, NULL, (int64_t)state->accepted);
-    metrics_head(out, "danemsg_delivered_total", "counter", "Messages handed out.");
-    metrics_value(out, "danemsg_delivered_total", NULL, NULL, (int64_t)state->delivered);
-    metrics_head(out, "danemsg_failed_total", "counter", "Messages put aside after ten tries.");
-    metrics_value(out, "danemsg_failed_total", NULL, NULL, (int64_t)state->put_aside);
-    metrics_head(out, "danemsg_refused_total", "counter", "Messages refused, by outcome.");
-    for (int i = 0; i < DMSG_ERROR_COUNT; i++)
-        metrics_value(out, "danemsg_refused_total", "outcome", dmsg_error_word(-1 - i),
-            (int64_t)state->refused[i]);
-    metrics_head(out, "danemsg_dns_answer_timestamp_seconds", "gauge",
-        "When DNS last answered about a sender; 0: never.");
-    metrics_value(out, "danemsg_dns_answer_timestamp_seconds", NULL, NULL, state->dns_at);
-    write_depths(out, housekeeping->store);
+    source->put_members(out, source->user);
+    dmsg_buffer_put_text(out, "}\n");
 }
 
 /* ------------------------------------------------------------------------------------ every turn
@@ -187,20 +131,22 @@ static void write_status(struct housekeeping *housekeeping)
    broker; sd_notify does nothing where nobody listens. */
 static void tell_systemd(struct housekeeping *housekeeping, bool changed)
 {
+    const struct housekeeping_source *source = &housekeeping->config.source;
     if (housekeeping->watchdog > 0)
         (void)sd_notify(0, "WATCHDOG=1");
     if (changed || !housekeeping->is_ready)
-        (void)sd_notifyf(0, "READY=1\nSTATUS=%s", broker_text(&housekeeping->config));
+        (void)sd_notifyf(0, "READY=1\nSTATUS=%s", source->in_words(source->user));
     housekeeping->is_ready = true;
 }
 
 static void report(struct housekeeping *housekeeping, bool ticked)
 {
-    const struct dmsg_receive_state *state = housekeeping->config.state;
-    bool changed = state->subscribed != housekeeping->was_subscribed || !housekeeping->is_ready;
+    const struct housekeeping_source *source = &housekeeping->config.source;
+    bool is_up = source->is_up(source->user);
+    bool changed = is_up != housekeeping->was_up || !housekeeping->is_ready;
     if (!changed && !ticked)
         return;
-    housekeeping->was_subscribed = state->subscribed;
+    housekeeping->was_up = is_up;
     bool due = dmsg_now_ms() - housekeeping->written_at >= STATUS_PAUSE;
     if (housekeeping->config.status_path != NULL && (changed || due))
         write_status(housekeeping);
@@ -214,7 +160,8 @@ bool housekeeping_turn(struct housekeeping *housekeeping)
     if (read(housekeeping->signal_fd, &signal, sizeof signal) == (ssize_t)sizeof signal)
         housekeeping->stopped = true;
     if (housekeeping->metrics.epoll_fd >= 0)
-        metrics_serve(&housekeeping->metrics, write_metrics, housekeeping);
+        metrics_serve(&housekeeping->metrics, housekeeping->config.source.write_metrics,
+            housekeeping->config.source.user);
     bool ticked = read(housekeeping->timer_fd, &ticks, sizeof ticks) == (ssize_t)sizeof ticks;
     report(housekeeping, ticked);
     return housekeeping->stopped;

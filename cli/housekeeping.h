@@ -12,17 +12,26 @@
 
 #include "common.h"
 #include "metrics.h"
-#include "service/receive.h"
 
-/* Of the state_file() that `danemsg status` reads. */
+/* Of the state_file() that `danemsg status` reads: a receiver's, and one that publishes from an
+   outbox. No name ends like the second one with a suffix of ours. */
 #define STATUS_SUFFIX "status"
+#define PUBLISHER_STATUS_SUFFIX "outbox-status"
+
+/* Whose figures they are (figures.h). */
+struct housekeeping_source {
+    bool (*is_up)(const void *user);                                /* with its broker */
+    const char *(*in_words)(const void *user);                      /* how it is with its broker */
+    void (*put_members)(struct dmsg_buffer *out, const void *user); /* of the status file's JSON */
+    metrics_write *write_metrics;
+    void *user;
+};
 
 struct housekeeping_config {
     const char *metrics;     /* ADDR:PORT; NULL: none */
     const char *status_path; /* STATE/NAME.status, for `danemsg status`; NULL: none */
     const struct dmsg_name *name;
-    const struct dmsg_receive_state *state;
-    const char *connected; /* what state->subscribed is called; NULL: "subscribed" */
+    struct housekeeping_source source;
 };
 
 struct housekeeping {
@@ -30,8 +39,7 @@ struct housekeeping {
     int fd; /* -1: closed */
     int signal_fd, timer_fd;
     struct metrics metrics;
-    struct dmsg_store *store; /* set when it is open: for its depths; may be NULL */
-    bool stopped, was_subscribed, is_ready;
+    bool stopped, was_up, is_ready;
     int64_t started_at, written_at, watchdog; /* written_at: dmsg_now_ms(); watchdog: ms, 0: none */
 };
 #define HOUSEKEEPING_NONE                                                                          \

@@ -8,6 +8,7 @@ struct lookup_view {
     const struct dmsg_peer *peer;
     const struct dmsg_peer_key *chosen; /* the one that a sender encrypts to; NULL without one */
     int64_t now;
+    int sandbox; /* enum dmsg_sandbox, of the process that asked; negative: not known */
 };
 
 void lookup_text(struct dmsg_buffer *out, const struct lookup_view *view);

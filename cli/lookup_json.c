@@ -75,6 +75,15 @@ static void json_record(
     dmsg_buffer_put_byte(out, '}');
 }
 
+static void json_sandbox(struct dmsg_buffer *out, unsigned held)
+{
+    json_key(out, "sandbox");
+    dmsg_buffer_put_byte(out, '{');
+    json_member_bool(out, "seccomp", (held & DMSG_SANDBOX_SECCOMP) != 0);
+    json_member_bool(out, "landlock", (held & DMSG_SANDBOX_LANDLOCK) != 0);
+    dmsg_buffer_put_byte(out, '}');
+}
+
 void lookup_json(struct dmsg_buffer *out, const struct lookup_view *view)
 {
     const struct dmsg_peer *peer = view->peer;
@@ -93,6 +102,8 @@ void lookup_json(struct dmsg_buffer *out, const struct lookup_view *view)
         json_member_time(out, "signed_until", peer->signed_until);
     json_member_bool(out, "from_cache", peer->from_cache);
     json_member_bool(out, "stale", peer->stale);
+    if (view->sandbox >= 0)
+        json_sandbox(out, (unsigned)view->sandbox);
     json_member_number(out, "oversized", (int64_t)peer->oversized);
     json_key(out, "records");
     dmsg_buffer_put_byte(out, '[');

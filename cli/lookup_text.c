@@ -47,6 +47,18 @@ static void put_times(struct dmsg_buffer *out, const struct lookup_view *view)
     describe_field(out, INDENT, "signed until", "%s, another %s", until, span);
 }
 
+static void put_sandbox(struct dmsg_buffer *out, int held)
+{
+    static const char *const words[] = {
+        "none: this system has neither seccomp nor Landlock for the process that asked",
+        [DMSG_SANDBOX_SECCOMP] = "seccomp holds the process that asked; there is no Landlock",
+        [DMSG_SANDBOX_LANDLOCK] = "Landlock holds the process that asked; there is no seccomp",
+        [DMSG_SANDBOX_SECCOMP | DMSG_SANDBOX_LANDLOCK] =
+            "seccomp and Landlock hold the process that asked"};
+    if (held >= 0)
+        describe_field(out, INDENT, "sandbox", "%s", words[held]);
+}
+
 static void put_counts(struct dmsg_buffer *out, const struct dmsg_peer *peer)
 {
     size_t verify = lookup_count(peer, DMSG_FOR_SIGNATURES);
@@ -70,6 +82,7 @@ static void put_request(struct dmsg_buffer *out, const struct lookup_view *view)
     const struct dmsg_peer *peer = view->peer;
     put_status(out, peer);
     put_times(out, view);
+    put_sandbox(out, view->sandbox);
     if (!dmsg_name_equal(&peer->name, &peer->canonical))
         describe_field(out, INDENT, "alias of", "%s (CNAME); the identity stays %s",
             peer->canonical.text, peer->name.text);

@@ -6,6 +6,8 @@
 #include "command.h"
 #include "commands.h"
 #include "common.h"
+#include "doctor_hint.h"
+#include "help.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -43,45 +45,6 @@ static void protect_process(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void print_usage(FILE *stream)
-{
-    fprintf(stream,
-        "usage: danemsg COMMAND [OPTIONS] [ARGUMENTS]\n\n"
-        "Sends messages to DNS names, signed and encrypted with keys found in DNS.\n\n");
-    for (size_t i = 0; commands[i] != NULL; i++) {
-        if (!commands[i]->link)
-            fprintf(stream, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
-    }
-    fprintf(stream, "\n`danemsg COMMAND --help` shows a command's options.\n");
-}
-
-static void print_variables(void)
-{
-    printf("\nEvery --long-option can be given as DANEMSG_LONG_OPTION in the environment;\n"
-           "a name in [brackets] is another variable for it.\n");
-}
-
-void command_help(const struct command *command)
-{
-    bool any = command->option_count > 0;
-    printf("usage: %s%s [OPTIONS] %s\n\n%s\n", command->link ? "" : "danemsg ", command->name,
-        command->arguments, command->summary);
-    if (any) {
-        printf("\n");
-        options_help(command->options, command->option_count);
-    }
-    for (const struct group_use *use = command->groups; use != NULL && use->group != NULL; use++) {
-        printf("\n%s\n", use->group->title);
-        options_help(use->group->options, use->group->count);
-        any = true;
-    }
-    if (command->notes != NULL)
-        printf("\n%s\n", command->notes);
-    if (any)
-        print_variables();
-    printf("\nexample: %s\n", command->example);
-}
-
 /* A command of one word or two: how many of argv it takes, 0 for none. */
 static int match(const struct command *command, int argc, char **argv)
 {
@@ -113,15 +76,16 @@ static int run(const struct command *command, const char *program, int argc, cha
 {
     struct dmsg_error error = {0};
     struct invocation self = {.command = command, .program = program};
-    bool help = false;
+    enum help help = HELP_NONE;
     self.options = calloc(1, command->size > 0 ? command->size : 1);
     if (self.options != NULL && command->defaults != NULL)
         memcpy(self.options, command->defaults, command->size);
     int result = self.options == NULL ? dmsg_fail_memory(&error)
                                       : options_parse(&self, argc, argv, &help, &error);
-    if (help) {
-        command_help(command);
+    if (result == 0 && help != HELP_NONE) {
+        result = help_command(command, help == HELP_ALL, &error);
     } else if (result == 0) {
+        doctor_hint_begin(&self);
         result = command->run(&self, &error);
     }
     if (result < 0 && error.text[0] != '\0')
@@ -136,10 +100,19 @@ static int run(const struct command *command, const char *program, int argc, cha
     return dmsg_error_exit_status(result);
 }
 
+static int print_table(void)
+{
+    struct dmsg_error error;
+    int result = help_json(&error);
+    if (result < 0)
+        print_error("danemsg", &error);
+    return dmsg_error_exit_status(result);
+}
+
 static int unknown(int argc, char **argv)
 {
     if (argc < 2) {
-        print_usage(stderr);
+        help_program(stderr, NULL);
         return dmsg_error_exit_status(DMSG_E_USAGE);
     }
     if (strcmp(argv[1], "--version") == 0) {
@@ -151,9 +124,11 @@ static int unknown(int argc, char **argv)
         size_t size = strlen(argv[1]);
         group |= strncmp(commands[i]->name, argv[1], size) == 0 && commands[i]->name[size] == ' ';
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
-        (group && argc > 2 && strcmp(argv[2], "--help") == 0)) {
-        print_usage(stdout);
+    bool helped = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0;
+    if (helped && argc > 2 && strcmp(argv[2], "--json") == 0)
+        return print_table();
+    if (helped || (group && argc > 2 && strcmp(argv[2], "--help") == 0)) {
+        help_program(stdout, helped ? NULL : argv[1]);
         return 0;
     }
     print_note("danemsg", "there is no command '%s%s%s': `danemsg --help` lists them", argv[1],

@@ -230,8 +230,8 @@ static void look_after_clients(struct metrics *metrics)
     }
     struct itimerspec due = {0};
     if (next != INT64_MAX) {
-        due.it_value.tv_sec = (next - now) / 1000;
-        due.it_value.tv_nsec = (next - now) % 1000 * 1000000 + 1;
+        due.it_value = dmsg_timespec(next - now);
+        due.it_value.tv_nsec++; /* zero would disarm it */
     }
     (void)timerfd_settime(metrics->timer, 0, &due, NULL);
     bool room = find_client(metrics, -1) != NULL;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VARIABLE_MAX 80
 #define WHITE_SPACE " \t\n"
 
 /* One option of a command, in whichever table it stands. */
@@ -129,9 +128,9 @@ static int set(
 
 /* ---------------------------------------------------------------------------- environment */
 
-static void variable_name(char out[static VARIABLE_MAX], const char *option)
+void options_variable(char out[static OPTION_VARIABLE_MAX], const char *option)
 {
-    snprintf(out, VARIABLE_MAX, "DANEMSG_%s", option);
+    snprintf(out, OPTION_VARIABLE_MAX, "DANEMSG_%s", option);
     for (char *c = out; *c != '\0'; c++)
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
@@ -198,11 +197,11 @@ static bool tells_of_a_message(const char *variable)
 
 static int set_from_environment(const struct option *option, char *base, struct dmsg_error *error)
 {
-    char name[VARIABLE_MAX];
+    char name[OPTION_VARIABLE_MAX];
     struct found found = {option, base + option->at};
     if (option->name == NULL)
         return 0;
-    variable_name(name, option->name);
+    options_variable(name, option->name);
     const char *value = tells_of_a_message(name) ? NULL : getenv(name);
     if (value != NULL)
         return set_from(&found, name, value, error);
@@ -261,15 +260,16 @@ static int take_value(struct reader *reader, const struct found *found, const ch
     return set(found, attached, called, error);
 }
 
-static int read_long(struct reader *reader, const char *text, bool *help, struct dmsg_error *error)
+static int read_long(
+    struct reader *reader, const char *text, enum help *help, struct dmsg_error *error)
 {
     const char *name = text + 2;
     const char *equals = strchr(name, '=');
     size_t size = equals != NULL ? (size_t)(equals - name) : strlen(name);
     struct found found = find(reader->self, name, size, 0);
-    char called[VARIABLE_MAX];
-    if (strcmp(text, "--help") == 0) {
-        *help = true;
+    char called[OPTION_VARIABLE_MAX];
+    if (strcmp(text, "--help") == 0 || strcmp(text, "--help-all") == 0) {
+        *help = strcmp(text, "--help") == 0 ? HELP_SHORT : HELP_ALL;
         return 0;
     }
     snprintf(called, sizeof called, "--%.*s", (int)(size < 60 ? size : 60), name);
@@ -311,7 +311,7 @@ static int check_arguments(const struct invocation *self, struct dmsg_error *err
 }
 
 int options_parse(
-    struct invocation *self, int argc, char **argv, bool *help, struct dmsg_error *error)
+    struct invocation *self, int argc, char **argv, enum help *help, struct dmsg_error *error)
 {
     struct reader reader = {.self = self, .argc = argc, .next = 1, .argv = argv};
     bool ended = false;
@@ -321,7 +321,7 @@ int options_parse(
     if (self->arguments == NULL)
         return dmsg_fail_memory(error);
     result = read_environment(self, error);
-    while (result == 0 && !*help && reader.next < argc) {
+    while (result == 0 && *help == HELP_NONE && reader.next < argc) {
         char *text = argv[reader.next++];
         if (!ended && strcmp(text, "--") == 0)
             ended = true;
@@ -332,7 +332,7 @@ int options_parse(
         else
             self->arguments[self->argument_count++] = text;
     }
-    return result < 0 || *help ? result : check_arguments(self, error);
+    return result < 0 || *help != HELP_NONE ? result : check_arguments(self, error);
 }
 
 void options_done(struct invocation *self)
@@ -350,28 +350,4 @@ void options_done(struct invocation *self)
         }
     }
     free(self->arguments);
-}
-
-/* ------------------------------------------------------------------------------------ help */
-
-void options_help(const struct option *options, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct option *option = &options[i];
-        char left[VARIABLE_MAX] = "";
-        if (option->letter != 0 && option->name != NULL)
-            snprintf(left, sizeof left, "-%c, --%s", option->letter, option->name);
-        else if (option->letter != 0)
-            snprintf(left, sizeof left, "-%c", option->letter);
-        else
-            snprintf(left, sizeof left, "    --%s", option->name);
-        if (option->argument != NULL) {
-            size_t used = strlen(left);
-            snprintf(left + used, sizeof left - used, " %s", option->argument);
-        }
-        printf("  %-30s %s", left, option->help);
-        if (option->variable != NULL)
-            printf(" [%s]", option->variable);
-        printf("\n");
-    }
 }

@@ -21,6 +21,8 @@ enum option_kind {
     OPTION_LIST,     /* struct text_list; repeatable; in the environment separated by spaces */
 };
 
+enum help { HELP_NONE, HELP_SHORT, HELP_ALL };
+
 /* Texts in the order given, borrowed from argv or from copy. */
 struct text_list {
     const char **items;
@@ -55,15 +57,16 @@ struct group_use {
  * Fills self->options and the positional arguments from the environment and argv (argv[0] is not
  * looked at). Values that the struct holds already are the defaults. DMSG_E_USAGE with the
  * option's name. `--` ends the options; a lone `-` is an argument.
- * *help is set when --help is there, and what comes behind it is not judged.
+ * *help is set when --help or --help-all is there, and what comes behind it is not judged.
  */
-int options_parse(struct invocation *self, int argc, char **argv, bool *help,
+int options_parse(struct invocation *self, int argc, char **argv, enum help *help,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Frees the lists and the positional arguments; texts are borrowed. */
 void options_done(struct invocation *self);
 
-/* Prints the lines of help for a table of options. */
-void options_help(const struct option *options, size_t count);
+/* The environment variable that sets an option: DANEMSG_SOME_THING. */
+#define OPTION_VARIABLE_MAX 80
+void options_variable(char out[static OPTION_VARIABLE_MAX], const char *option);
 
 #endif

@@ -7,6 +7,15 @@
 
 #include <string.h>
 
+/* Seconds: a weekend. */
+#define WARN_SIGNATURES (2 * 86400)
+
+bool own_keys_signatures_end_soon(const struct dmsg_peer *peer, int64_t now)
+{
+    return peer->status == DMSG_DNS_SECURE && peer->signed_until != 0 &&
+           peer->signed_until - now < WARN_SIGNATURES;
+}
+
 static bool speaks_for(const struct dmsg_peer *peer, const struct dmsg_identity_key *key)
 {
     for (size_t i = 0; i < peer->count; i++) {

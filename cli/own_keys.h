@@ -16,6 +16,10 @@
 int own_keys_check(const struct dmsg_identity *identity, const struct dmsg_peer *peer,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
+/* Do the zone's signatures over the answer end before somebody could mend a signer on a weekend?
+   Those of a server that signs as it answers always do. */
+bool own_keys_signatures_end_soon(const struct dmsg_peer *peer, int64_t now);
+
 /*
  * Would a message that carries the key's certificate and issuers (x5c) verify by what DNS says? 0
  * and the record's fields ("3 1 1"), or the code and words of why not.

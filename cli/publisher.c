@@ -3,11 +3,10 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "events.h"
-#include "housekeeping.h"
+#include "figures.h"
 #include "queueing.h"
 #include "receiver_state.h"
 #include "sending.h"
-#include "service/outbox.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,7 +23,8 @@ struct publishing {
     struct dmsg_outbox *outbox;
     int lock_fd;
     struct dmsg_outbox_state state;
-    struct dmsg_receive_state shown; /* the same, as housekeeping wants it */
+    struct publisher_figures figures;
+    char *status_path;
     struct housekeeping housekeeping;
 };
 
@@ -78,13 +78,7 @@ static int seal(void *user, const struct dmsg_outgoing *message, const struct dm
 static bool stop(void *user)
 {
     struct publishing *publishing = user;
-    struct dmsg_receive_state *shown = &publishing->shown;
-    if (publishing->options->once)
-        return false;
-    shown->subscribed = publishing->state.connected;
-    shown->broker_at = publishing->state.broker_at;
-    memcpy(shown->broker, publishing->state.broker, sizeof shown->broker);
-    return housekeeping_turn(&publishing->housekeeping);
+    return !publishing->options->once && housekeeping_turn(&publishing->housekeeping);
 }
 
 /* ---------------------------------------------------------------------------------- preparing */
@@ -102,11 +96,18 @@ static int take_lock(struct publishing *publishing, struct dmsg_error *error)
 
 static int open_housekeeping(struct publishing *publishing, struct dmsg_error *error)
 {
-    const struct housekeeping_config config = {.name = &publishing->name,
-        .state = &publishing->shown,
-        .connected = "connected to the broker"};
-    if (publishing->options->once)
+    const struct publisher_options *options = publishing->options;
+    if (options->once)
         return 0;
+    int result = state_file(&publishing->status_path, options->state, &publishing->name,
+        PUBLISHER_STATUS_SUFFIX, error);
+    if (result < 0)
+        return result;
+    publishing->figures = (struct publisher_figures){&publishing->state, publishing->outbox};
+    const struct housekeeping_config config = {.metrics = options->metrics,
+        .status_path = publishing->status_path,
+        .name = &publishing->name,
+        .source = publisher_figures_source(&publishing->figures)};
     return housekeeping_open(&publishing->housekeeping, &config, error);
 }
 
@@ -184,6 +185,7 @@ static void done(struct publishing *publishing)
     sending_done(&publishing->sending);
     dmsg_outbox_close(&publishing->outbox);
     housekeeping_close(&publishing->housekeeping);
+    free(publishing->status_path);
     dmsg_identity_free(&publishing->me);
     dmsg_discovery_free(&publishing->discovery);
     broker_done(&publishing->sending.broker);

@@ -10,7 +10,8 @@ struct publisher_options {
     const struct broker_options *broker;
     const struct identity_options *identity;
     const struct dns_options *dns;
-    const char *state; /* --state; NULL: the default */
+    const char *state;   /* --state; NULL: the default */
+    const char *metrics; /* --metrics; NULL: none */
     bool log_json;
     bool once;
     int64_t wait; /* once: seconds without progress, then it is given up */

@@ -233,8 +233,7 @@ static void show_progress(const struct watch *watch, bool last)
 
 static void pause_for(int64_t milliseconds)
 {
-    const struct timespec pause = {
-        .tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    const struct timespec pause = dmsg_timespec(milliseconds);
     nanosleep(&pause, NULL);
 }
 

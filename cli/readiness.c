@@ -8,14 +8,15 @@
 #include <poll.h>
 #include <string.h>
 
-/* Pauses, in milliseconds. */
+/* Pauses, in milliseconds, before a file or DNS is looked at again. */
 #define PAUSE_FIRST 1000
-#define PAUSE_MOST 60000
+#define PAUSE_MOST_FILES 5000
+#define PAUSE_MOST_DNS 60000
 
 /* What was said last, since the same trouble is said once and not in every turn. */
 struct turn {
     char said[DMSG_ERROR_TEXT];
-    int pause;
+    int pause, most;
 };
 
 static bool is_stopped(const struct readiness *readiness)
@@ -32,20 +33,23 @@ static int try_later(const struct readiness *readiness, struct turn *turn, struc
         print_error(readiness->program, error);
     snprintf(turn->said, sizeof turn->said, "%s", error->text);
     turn->pause = turn->pause == 0               ? PAUSE_FIRST
-                  : turn->pause * 2 < PAUSE_MOST ? turn->pause * 2
-                                                 : PAUSE_MOST;
+                  : turn->pause * 2 < turn->most ? turn->pause * 2
+                                                 : turn->most;
     if (readiness->deadline != 0 && left <= 0)
         return dmsg_fail(error, DMSG_E_TIMEOUT, "the time is over, and the receiver has not begun");
     if (readiness->deadline != 0 && left < turn->pause)
         turn->pause = (int)left;
-    (void)poll(&wait, 1, turn->pause);
+    /* wake_fd also tells of time for other work, which is done in is_stopped(). */
+    int64_t now = dmsg_now_ms(), until = now + turn->pause;
+    for (; now < until && !is_stopped(readiness); now = dmsg_now_ms())
+        (void)poll(&wait, 1, (int)(until - now));
     return !is_stopped(readiness);
 }
 
 static int wait_for_identity(
     const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
 {
-    struct turn turn = {0};
+    struct turn turn = {.most = PAUSE_MOST_FILES};
     int result = own_identity(out, readiness->context, readiness->identity, error);
     if (result == DMSG_E_LOCAL)
         print_note(
@@ -108,7 +112,7 @@ static int say_in_step(
 static int wait_for_record(
     const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
 {
-    struct turn turn = {0};
+    struct turn turn = {.most = PAUSE_MOST_DNS};
     bool told = false;
     int result = ask_dns(readiness, me, error);
     while (result != 0 && result != DMSG_E_DNS_TEMPORARY) {

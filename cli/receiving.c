@@ -15,15 +15,19 @@
 /* Milliseconds between two warnings of a certificate that ends. */
 #define WARN_PAUSE (86400 * 1000)
 
+/* Octets that --clean keeps undelivered in memory before it takes no more. */
+#define CLEAN_PENDING (32 * 1024 * 1024)
+
 /* What an MQTT packet holds beside payload and topic: headers and properties. */
 #define PACKET_OVERHEAD 512
 
 /* ----------------------------------------------------------------------- what the loop calls */
 
-static int deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+static int deliver(
+    void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error)
 {
     struct receiving *receiving = user;
-    return delivering_deliver(&receiving->delivering, record, error);
+    return delivering_deliver(&receiving->delivering, record, at_once, error);
 }
 
 static int delivery_end(void *user, struct dmsg_error *why)
@@ -91,8 +95,10 @@ static int read_policy(struct receiving *receiving, struct dmsg_error *error)
 static int open_housekeeping(struct receiving *receiving, struct dmsg_error *error)
 {
     const struct receive *options = receiving->options;
-    struct housekeeping_config config = {
-        .metrics = options->metrics, .name = &receiving->name, .state = &receiving->seen};
+    receiving->figures = (struct receiver_figures){.state = &receiving->seen};
+    struct housekeeping_config config = {.metrics = options->metrics,
+        .name = &receiving->name,
+        .source = receiver_figures_source(&receiving->figures)};
     int result = 0;
     if (!options->clean)
         result = state_file(
@@ -247,7 +253,7 @@ int receiving_prepare(struct receiving *receiving, struct dmsg_error *error)
         result = open_broker(receiving, error);
     if (result == 0)
         result = open_receivers_store(receiving, error);
-    receiving->housekeeping.store = receiving->store;
+    receiving->figures.store = receiving->store;
     return result;
 }
 
@@ -322,6 +328,8 @@ int receiving_run(struct receiving *receiving, struct dmsg_error *error)
         .stop = stop,
         .wake_fd = receiving->housekeeping.fd,
         .state = &receiving->seen,
+        .pending_limit = receiving->options->clean ? CLEAN_PENDING
+                                                   : receiving->options->pending_size * RETAIN_UNIT,
         .count_limit = (uint64_t)receiving->options->count,
         .timeout = time_left(receiving),
     };

@@ -6,7 +6,7 @@
 #include "broker.h"
 #include "delivering.h"
 #include "events.h"
-#include "housekeeping.h"
+#include "figures.h"
 #include "open_store.h"
 #include "patterns.h"
 #include "receiver_state.h"
@@ -16,7 +16,7 @@
 #define RETAIN_UNIT (1024 * 1024)
 
 struct receive {
-    int64_t count, wait, qos, size_limit, retain, retain_size;
+    int64_t count, wait, qos, size_limit, retain, retain_size, pending_size;
     const char *allow_file, *metrics, *group;
     bool clean, log_json;
     struct text_list topics, allow, accept_poc;
@@ -36,6 +36,7 @@ struct receiving {
     struct dmsg_log log;
     struct housekeeping housekeeping;
     struct dmsg_receive_state seen;
+    struct receiver_figures figures;
     char *status_path;
     struct dmsg_discovery *discovery;
     struct dmsg_identity *me;

@@ -49,6 +49,8 @@ static void put_members(struct dmsg_buffer *out, const struct dmsg_record *recor
     }
     if (record->received_at != 0)
         json_member_text(out, "received_at", arrival);
+    if (record->stale)
+        json_member_bool(out, "stale", true);
     if (dmsg_utf8_valid(record->content)) {
         json_member(out, "payload", record->content);
         return;

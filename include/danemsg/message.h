@@ -136,6 +136,7 @@ struct dmsg_message {
     struct dmsg_buffer jws;     /* decrypted; not to be shown before verified */
     struct dmsg_buffer payload; /* empty until verified */
     bool verified;
+    bool stale; /* verified with keys past their TTL (dmsg_peer.stale) */
     bool early; /* from the future, by a clock that is not set: wait, and open again */
     struct dmsg_message_parts parts;
 };

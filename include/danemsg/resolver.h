@@ -217,6 +217,15 @@ int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *c
 /* What a person should know of it, for instance that the root's trust anchors cannot be kept up to
    date; mostly "". May change with a step. */
 const char *dmsg_discovery_note(const struct dmsg_discovery *discovery);
+/* What keeps a captured resolver process from doing more than resolve. Both depend on the kernel;
+   limits, and no new privileges, hold with every one. */
+enum dmsg_sandbox {
+    DMSG_SANDBOX_SECCOMP = 1,  /* system calls by an allow-list */
+    DMSG_SANDBOX_LANDLOCK = 2, /* no files, TCP to the ports of name servers only */
+};
+/* Which of them hold for all resolver processes, by their own word; negative: none has told yet,
+   which it does before its first answer. */
+int dmsg_discovery_sandbox(const struct dmsg_discovery *discovery);
 /* Whoever waits is not called back. Peers that were given out stay valid. */
 void dmsg_discovery_free(struct dmsg_discovery **discovery);
 

@@ -68,6 +68,7 @@ struct dmsg_record {
     struct dmsg_span content;    /* payload; for a waiting message the decrypted JWS */
     enum dmsg_delivery delivery; /* of a kept message */
     int64_t failures;            /* deliveries that failed */
+    bool stale;                  /* verified with keys past their TTL */
 };
 
 struct dmsg_store;
@@ -166,9 +167,13 @@ int dmsg_store_waiting_until(struct dmsg_store *store, int64_t row, int64_t aske
    to be delivered or waits has to be looked for from the beginning. Outside of transactions. */
 int dmsg_store_take_over(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Delivery: 1 and the first kept message with row > after that is not delivered, 0 for none. */
+/* Delivery: 1 and the first kept message with row > after that is not delivered, 0 for none. Within
+   a transaction, of those that were kept before. */
 int dmsg_store_next(struct dmsg_store *store, int64_t after, struct dmsg_record *out,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Can messages that were kept before be delivered and marked within a transaction, while it is
+   filled? What is marked stays so if the transaction is rolled back. */
+bool dmsg_store_delivers_within(const struct dmsg_store *store);
 /* By itself, outside of a transaction, it survives the end of this process and may be undone by a
    power cut: the message is then delivered again, and marking it costs no wait for the disk. */
 int dmsg_store_delivered(
@@ -198,6 +203,28 @@ struct dmsg_store_depths {
 };
 int dmsg_store_depths(struct dmsg_store *store, struct dmsg_store_depths *out,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Octets of what is kept and not delivered, failed ones among them; where several receivers share
+   the store, of this one's. Each message counts with DMSG_RETAIN_OVERHEAD. */
+int dmsg_store_pending(
+    struct dmsg_store *store, int64_t *octets, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* What became of messages, ever: counted in the transaction that they are stored in, so that what
+   is rolled back and comes again counts once. */
+struct dmsg_store_counts {
+    int64_t accepted;                  /* verified and kept */
+    int64_t put_aside;                 /* of those: as failed */
+    int64_t delivered;                 /* of those */
+    int64_t refused[DMSG_ERROR_COUNT]; /* by -1 - code */
+};
+/* Within a transaction: one more was refused, with this code. Accepted and failed ones count
+   themselves. */
+void dmsg_store_count_refused(struct dmsg_store *store, int code);
+/* Of all who share the store, and all that was counted before. */
+int dmsg_store_counts(struct dmsg_store *store, struct dmsg_store_counts *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+/* What was committed since this store was opened, by it alone; without `delivered`. Borrowed. */
+const struct dmsg_store_counts *dmsg_store_counted(const struct dmsg_store *store);
 
 /* For a rollover: notes that a message which expires at this time was signed with the key; and the
    latest such time, 1 when it is known, 0 when no message was noted. */

@@ -23,8 +23,10 @@
 
 #include <openssl/types.h>
 
-/* Packets of one batch at most; also MQTT 5's receive maximum. */
-#define DMSG_BATCH_MAX 1000
+/* Packets of one batch at most. */
+#define DMSG_BATCH_MAX 500
+/* MQTT 5's receive maximum: the broker sends the next batch while one is stored. */
+#define DMSG_RECEIVE_MAX (2 * DMSG_BATCH_MAX)
 /* Octets of a topic or filter, and filters of one connection: far over what a receiver needs. */
 #define DMSG_MQTT_TOPIC_MAX 1024
 #define DMSG_MQTT_FILTERS_MAX 64
@@ -66,7 +68,10 @@ struct dmsg_mqtt_config {
     bool clean;              /* a session that ends with the connection */
     bool expects_session;    /* an unclean one was there before: say so when the broker has none */
     uint32_t session_expiry; /* MQTT 5: seconds that an unclean session is kept; 0: default */
-    const char *client_id;   /* NULL: random */
+    /* MQTT 5, with clean: a session is asked for all the same, to learn for how long the broker
+       would keep it, and given back with the goodbye. For connections that do not subscribe. */
+    bool tries_session;
+    const char *client_id; /* NULL: random */
     const char *username;
     const char *password;
     bool tls;
@@ -163,6 +168,11 @@ int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt);  /* milliseconds */
    a batch waits to be acknowledged nothing is added to it. After an error the descriptor is -1
    until dmsg_mqtt_reconnect. */
 int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Adds what has come meanwhile, until the batch has `limit` packets: how many it has now. Packets
+   that it had already, and their spans, stay what they were; the structs may move. That the
+   connection was lost is told by dmsg_mqtt_acknowledge. */
+size_t dmsg_mqtt_read_more(struct dmsg_mqtt *mqtt, size_t limit);
+size_t dmsg_mqtt_batch_size(const struct dmsg_mqtt *mqtt);
 const struct dmsg_packet *dmsg_mqtt_packet(const struct dmsg_mqtt *mqtt, size_t index);
 /* Batches of at most count packets from now on (a TLS record may hold a few more); the rest stays
    with the broker. */

@@ -14,4 +14,11 @@ static inline int64_t dmsg_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* What timers and sleeps take. */
+static inline struct timespec dmsg_timespec(int64_t milliseconds)
+{
+    return (struct timespec){
+        .tv_sec = (time_t)(milliseconds / 1000), .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+}
+
 #endif

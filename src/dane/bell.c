@@ -1,6 +1,7 @@
 #include "dane/bell.h"
 
 #include "base/fail.h"
+#include "base/monotonic.h"
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -29,8 +30,7 @@ void dmsg_bell_done(struct dmsg_bell *bell)
 void dmsg_bell_set(struct dmsg_bell *bell, int64_t wait)
 {
     int64_t not_zero = wait > 0 ? wait : 1; /* zero would disarm it */
-    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(not_zero / 1000),
-                                  .tv_nsec = (long)(not_zero % 1000) * 1000000}};
+    struct itimerspec when = {.it_value = dmsg_timespec(not_zero)};
     (void)timerfd_settime(bell->timer, 0, &when, NULL);
 }
 

@@ -2,6 +2,10 @@
  * Which system calls a confined process may still make. What is not listed fails with EPERM, so
  * that a library which asks for something new goes on without it; what only an attacker would call
  * ends the process.
+ *
+ * One list for every architecture, of which each knows a part: 64-bit ARM has the younger of two
+ * calls only, 32-bit ARM has ones of its own for what has outgrown 32 bits (offsets, users, time).
+ * glibc asks those first, and takes no other answer than ENOSYS for a reason to ask the older.
  */
 #include "dane/confine_internal.h"
 
@@ -29,7 +33,14 @@ static const int plain_calls[] = {SCMP_SYS(brk), SCMP_SYS(clock_getres), SCMP_SY
     SCMP_SYS(restart_syscall), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield),
     SCMP_SYS(set_robust_list), SCMP_SYS(set_tid_address), SCMP_SYS(sigaltstack), SCMP_SYS(sysinfo),
-    SCMP_SYS(time), SCMP_SYS(uname)};
+    SCMP_SYS(time), SCMP_SYS(uname),
+    /* of 32 bits */
+    SCMP_SYS(_llseek), SCMP_SYS(clock_getres_time64), SCMP_SYS(clock_gettime64),
+    SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(fcntl64), SCMP_SYS(fstat64), SCMP_SYS(fstatat64),
+    SCMP_SYS(futex_time64), SCMP_SYS(getegid32), SCMP_SYS(geteuid32), SCMP_SYS(getgid32),
+    SCMP_SYS(getuid32), SCMP_SYS(sigreturn), SCMP_SYS(ugetrlimit),
+    /* of 32-bit ARM; they reach no further than the own thread */
+    SCMP_SYS(cacheflush), SCMP_SYS(set_tls)};
 
 /* Reading, writing and waiting; sockets that were made, none that listens. */
 static const int network_calls[] = {SCMP_SYS(bind), SCMP_SYS(connect), SCMP_SYS(epoll_create),
@@ -38,16 +49,22 @@ static const int network_calls[] = {SCMP_SYS(bind), SCMP_SYS(connect), SCMP_SYS(
     SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pselect6),
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(recvfrom), SCMP_SYS(recvmmsg), SCMP_SYS(recvmsg),
     SCMP_SYS(select), SCMP_SYS(sendmmsg), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt),
-    SCMP_SYS(shutdown), SCMP_SYS(write), SCMP_SYS(writev)};
+    SCMP_SYS(shutdown), SCMP_SYS(write), SCMP_SYS(writev),
+    /* of 32 bits */
+    SCMP_SYS(_newselect), SCMP_SYS(ppoll_time64), SCMP_SYS(pselect6_time64), SCMP_SYS(recv),
+    SCMP_SYS(recvmmsg_time64), SCMP_SYS(send)};
 
 /* With files of the profile; which ones is Landlock's part. */
 static const int read_calls[] = {SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
     SCMP_SYS(fadvise64), SCMP_SYS(fstatfs), SCMP_SYS(getdents64), SCMP_SYS(lstat), SCMP_SYS(open),
     SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),
-    SCMP_SYS(statfs), SCMP_SYS(statx)};
+    SCMP_SYS(statfs), SCMP_SYS(statx),
+    /* of 32 bits */
+    SCMP_SYS(arm_fadvise64_64), SCMP_SYS(fstatfs64), SCMP_SYS(lstat64), SCMP_SYS(stat64),
+    SCMP_SYS(statfs64)};
 static const int write_calls[] = {SCMP_SYS(fchmod), SCMP_SYS(fdatasync), SCMP_SYS(fsync),
     SCMP_SYS(ftruncate), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
-    SCMP_SYS(unlink), SCMP_SYS(unlinkat)};
+    SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(ftruncate64)};
 
 /* Other programs and other processes. */
 static const int deadly_calls[] = {SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork),
@@ -115,6 +132,7 @@ static bool add_judged(scmp_filter_ctx filter, const struct dmsg_confinement *pr
                add_all(
                    filter, SCMP_ACT_ALLOW, deadly_unless_sanitized, COUNT(deadly_unless_sanitized));
     RULE(failed, filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, MASKED(2, code, 0));
+    RULE(failed, filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1, MASKED(2, code, 0));
     RULE(failed, filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, MASKED(2, code, 0));
     RULE(failed, filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, EQUAL(0, PR_SET_NAME));
     RULE(failed, filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, MASKED(0, CLONE_THREAD, CLONE_THREAD));
@@ -138,13 +156,27 @@ static bool add_rules(scmp_filter_ctx filter, const struct dmsg_confinement *pro
     return added;
 }
 
-bool dmsg_confine_calls(const struct dmsg_confinement *profile)
+/* libseccomp turns the numbers of this machine's calls into another's by their names. */
+void *dmsg_confine_filter(const struct dmsg_confinement *profile, uint32_t machine)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    bool ready = filter != NULL;
+    if (ready && machine != seccomp_arch_native())
+        ready = seccomp_arch_add(filter, machine) == 0 &&
+                seccomp_arch_remove(filter, seccomp_arch_native()) == 0;
+    if (ready && add_rules(filter, profile))
+        return filter;
+    seccomp_release(filter);
+    return NULL;
+}
+
+bool dmsg_confine_calls(const struct dmsg_confinement *profile)
+{
+    scmp_filter_ctx filter = dmsg_confine_filter(profile, seccomp_arch_native());
     if (filter == NULL)
         return false;
-    bool loaded = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 &&
-                  add_rules(filter, profile) && seccomp_load(filter) == 0;
+    bool loaded =
+        seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0 && seccomp_load(filter) == 0;
     seccomp_release(filter);
     return loaded;
 }

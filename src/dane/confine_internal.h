@@ -22,4 +22,8 @@
 /* The allow-list of system calls (confine_calls.c); false: this kernel has no seccomp. */
 bool dmsg_confine_calls(const struct dmsg_confinement *profile);
 
+/* That list for a machine (SCMP_ARCH_...), as libseccomp's scmp_filter_ctx, which the caller
+   releases; NULL: no memory. */
+void *dmsg_confine_filter(const struct dmsg_confinement *profile, uint32_t machine);
+
 #endif

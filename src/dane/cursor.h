@@ -32,4 +32,16 @@ static inline uint64_t dmsg_cursor_number(struct dmsg_cursor *cursor, size_t oct
     return value;
 }
 
+/* At most 4 octets: a size also where those have no more. */
+static inline size_t dmsg_cursor_size(struct dmsg_cursor *cursor, size_t octets)
+{
+    return (size_t)(uint32_t)dmsg_cursor_number(cursor, octets);
+}
+
+/* Octets behind the size that says how many they are. */
+static inline struct dmsg_span dmsg_cursor_take_sized(struct dmsg_cursor *cursor, size_t octets)
+{
+    return dmsg_cursor_take(cursor, dmsg_cursor_size(cursor, octets));
+}
+
 #endif

@@ -453,6 +453,13 @@ const char *dmsg_discovery_note(const struct dmsg_discovery *discovery)
     return dmsg_resolver_note(discovery->resolver);
 }
 
+int dmsg_discovery_sandbox(const struct dmsg_discovery *discovery)
+{
+    int held = dmsg_resolver_sandbox(discovery->resolver);
+    int strangers = discovery->strangers != NULL ? dmsg_resolver_sandbox(discovery->strangers) : -1;
+    return held < 0 ? strangers : strangers < 0 ? held : held & strangers;
+}
+
 void dmsg_discovery_free(struct dmsg_discovery **discovery)
 {
     struct dmsg_discovery *self = *discovery;

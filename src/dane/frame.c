@@ -40,17 +40,17 @@ void dmsg_printable(char *out, size_t size, struct dmsg_span text)
 static bool known_type(uint64_t type)
 {
     return (type >= DMSG_FRAME_SETUP && type <= DMSG_FRAME_PING) ||
-           (type >= DMSG_FRAME_ANSWER && type <= DMSG_FRAME_TROUBLE);
+           (type >= DMSG_FRAME_ANSWER && type <= DMSG_FRAME_CONFINED);
 }
 
 int dmsg_frame_take(struct dmsg_frame *out, struct dmsg_span *stream, struct dmsg_error *error)
 {
     struct dmsg_cursor cursor = {.rest = *stream};
-    uint64_t size = dmsg_cursor_number(&cursor, 4);
+    size_t size = dmsg_cursor_size(&cursor, 4);
     if (cursor.failed)
         return 0;
     if (size < AFTER_SIZE || size > AFTER_SIZE + DMSG_FRAME_BODY_MAX)
-        return dmsg_fail(error, DMSG_E_FORMAT, "a frame that says it has %" PRIu64 " octets", size);
+        return dmsg_fail(error, DMSG_E_FORMAT, "a frame that says it has %zu octets", size);
     struct dmsg_cursor frame = {.rest = dmsg_cursor_take(&cursor, size)};
     if (cursor.failed)
         return 0;
@@ -103,7 +103,7 @@ int dmsg_setup_take(struct dmsg_setup_item *out, struct dmsg_span *body, struct 
         return 0;
     struct dmsg_cursor cursor = {.rest = *body};
     uint64_t kind = dmsg_cursor_number(&cursor, 1);
-    struct dmsg_span text = dmsg_cursor_take(&cursor, dmsg_cursor_number(&cursor, 2));
+    struct dmsg_span text = dmsg_cursor_take_sized(&cursor, 2);
     if (cursor.failed || kind < DMSG_SETUP_SERVER || kind > DMSG_SETUP_FOR_STRANGERS ||
         text.size == 0 || text.size > DMSG_SETUP_TEXT_MAX || !printable(text))
         return dmsg_fail(error, DMSG_E_FORMAT, "a setup item that is none");
@@ -161,12 +161,12 @@ static bool ascending(struct dmsg_span a, struct dmsg_span b)
 
 static void take_records(struct dmsg_answer *answer, struct dmsg_cursor *cursor)
 {
-    answer->count = dmsg_cursor_number(cursor, 1);
+    answer->count = dmsg_cursor_size(cursor, 1);
     if (answer->count > DMSG_ANSWER_RECORDS_MAX)
         cursor->failed = true;
     for (size_t i = 0; i < answer->count && !cursor->failed; i++) {
         struct dmsg_span *record = &answer->records[i];
-        *record = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 2));
+        *record = dmsg_cursor_take_sized(cursor, 2);
         if (cursor->failed || record->size == 0 || record->size > DMSG_TLSA_RDATA_MAX ||
             (i > 0 && !ascending(record[-1], *record)))
             cursor->failed = true;
@@ -176,7 +176,7 @@ static void take_records(struct dmsg_answer *answer, struct dmsg_cursor *cursor)
 /* A text of one line that fits into `size` octets with its NUL. */
 static void take_text(char *out, size_t size, struct dmsg_cursor *cursor)
 {
-    struct dmsg_span text = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 1));
+    struct dmsg_span text = dmsg_cursor_take_sized(cursor, 1);
     if (text.size >= size || !printable(text))
         cursor->failed = true;
     else
@@ -191,10 +191,10 @@ static void take_answer(
     uint64_t nxdomain = dmsg_cursor_number(cursor, 1);
     answer->ttl = (uint32_t)dmsg_cursor_number(cursor, 4);
     uint64_t signed_until = dmsg_cursor_number(cursor, 8);
-    *canonical = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 1));
+    *canonical = dmsg_cursor_take_sized(cursor, 1);
     take_text(answer->why, sizeof answer->why, cursor);
     take_text(answer->via, sizeof answer->via, cursor);
-    answer->oversized = dmsg_cursor_number(cursor, 1);
+    answer->oversized = dmsg_cursor_size(cursor, 1);
     take_records(answer, cursor);
     if (status > DMSG_DNS_NOT_NOW || nxdomain > 1 || signed_until > SIGNED_UNTIL_MAX ||
         cursor->rest.size != 0)

@@ -8,7 +8,8 @@
  * not exactly as written here ends the conversation.
  *
  *     to the process   SETUP (first, once), ASK (body: the name), PING
- *     to the parent    ANSWER, PONG, TROUBLE (body: why it cannot work; it ends then)
+ *     to the parent    CONFINED (once, after SETUP; body: an octet of enum dmsg_sandbox), ANSWER,
+ *                      PONG, TROUBLE (body: why it cannot work; it ends then)
  */
 #ifndef DANEMSG_DANE_FRAME_H
 #define DANEMSG_DANE_FRAME_H
@@ -29,6 +30,7 @@ enum dmsg_frame_type {
     DMSG_FRAME_ANSWER = 65,
     DMSG_FRAME_PONG = 66,
     DMSG_FRAME_TROUBLE = 67,
+    DMSG_FRAME_CONFINED = 68,
 };
 
 struct dmsg_frame {

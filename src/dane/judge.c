@@ -1,6 +1,7 @@
 #include "dane/judge.h"
 
 #include "base/cleanup.h"
+#include "base/date.h"
 #include "base/fail.h"
 #include "dane/tlsa.h"
 #include "x509/certificate.h"
@@ -145,10 +146,7 @@ void dmsg_judge_say(struct dmsg_peer_key *key, const char *format, ...)
 static void say_date(struct dmsg_peer_key *key, const char *what, int64_t when)
 {
     char text[32] = "a date beyond all calendars";
-    time_t seconds = (time_t)when;
-    struct tm date;
-    if (gmtime_r(&seconds, &date) != NULL)
-        (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &date);
+    (void)dmsg_date_text(text, when);
     dmsg_judge_say(key,
         "warning: the certificate %s %s; with usage 3 it counts all the same (RFC 7671 5.1)", what,
         text);

@@ -123,6 +123,7 @@ int dmsg_life_start(struct dmsg_resolver *resolver, struct dmsg_error *error)
         return result;
     resolver->first_id = resolver->next_id;
     resolver->ping_id = 0;
+    resolver->sandbox = -1;
     resolver->heard_at = dmsg_now_ms();
     send_setup(resolver);
     for (size_t i = 0; i < DMSG_QUESTIONS_MAX; i++) {

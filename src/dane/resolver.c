@@ -74,6 +74,15 @@ static const char *hear_answer(struct dmsg_resolver *resolver, const struct dmsg
     return NULL;
 }
 
+static const char *hear_confined(struct dmsg_resolver *resolver, const struct dmsg_frame *frame)
+{
+    if (resolver->sandbox != -1 || frame->id != 0 || frame->body.size != 1 ||
+        frame->body.data[0] > (DMSG_SANDBOX_SECCOMP | DMSG_SANDBOX_LANDLOCK))
+        return "told of its sandbox in a way that is none";
+    resolver->sandbox = frame->body.data[0];
+    return NULL;
+}
+
 static const char *hear_frame(
     struct dmsg_resolver *resolver, const struct dmsg_frame *frame, char trouble[static 100])
 {
@@ -85,6 +94,8 @@ static const char *hear_frame(
             return "answered a ping that was not sent";
         resolver->ping_id = 0;
         return NULL;
+    case DMSG_FRAME_CONFINED:
+        return hear_confined(resolver, frame);
     case DMSG_FRAME_TROUBLE:
         dmsg_printable(trouble, 100, frame->body);
         return trouble;
@@ -321,6 +332,11 @@ void dmsg_timing_set(struct dmsg_resolver *resolver, const struct dmsg_timing *t
 const char *dmsg_resolver_note(const struct dmsg_resolver *resolver)
 {
     return resolver->trust.note;
+}
+
+int dmsg_resolver_sandbox(const struct dmsg_resolver *resolver)
+{
+    return resolver->sandbox;
 }
 
 pid_t dmsg_process_of(const struct dmsg_resolver *resolver)

@@ -58,6 +58,7 @@ struct dmsg_resolver {
 
     uint32_t first_id, next_id; /* ids given out in the present process */
     uint32_t ping_id;           /* open ping, 0: none */
+    int sandbox;                /* enum dmsg_sandbox, of the present process; -1: not told yet */
     int64_t heard_at, pinged_at;
 
     struct dmsg_bell bell;
@@ -98,6 +99,9 @@ void dmsg_timing_set(struct dmsg_resolver *resolver, const struct dmsg_timing *t
 
 /* What a person should know of the root's trust anchors, or "". */
 const char *dmsg_resolver_note(const struct dmsg_resolver *resolver);
+
+/* What confines the present process (enum dmsg_sandbox), as it says itself; -1: not told yet. */
+int dmsg_resolver_sandbox(const struct dmsg_resolver *resolver);
 
 /* The process that answers now, 0 while there is none. */
 pid_t dmsg_process_of(const struct dmsg_resolver *resolver);

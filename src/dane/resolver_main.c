@@ -264,6 +264,10 @@ static void change_resolvers(struct process *self, bool use_system)
 static const struct dmsg_confinement profile = {
     .memory = MEMORY_MAX, .descriptors = DESCRIPTORS_MAX, .file_size = FILE_MAX};
 
+_Static_assert((int)DMSG_CONFINED_BY_SECCOMP == DMSG_SANDBOX_SECCOMP &&
+                   (int)DMSG_CONFINED_BY_LANDLOCK == DMSG_SANDBOX_LANDLOCK,
+    "what is known here is what the parent is told");
+
 /* Before libunbound starts its thread, which it does with the first question. */
 static void confine(struct process *self)
 {
@@ -272,7 +276,8 @@ static void confine(struct process *self)
     self->keeps = dmsg_setup_keeps(dmsg_buffer_span(&self->setup));
     if (self->keeps)
         whole.write_folder = ".";
-    (void)dmsg_confine_finish(&whole);
+    uint8_t held = (uint8_t)dmsg_confine_finish(&whole);
+    dmsg_frame_put(&self->channel.out, DMSG_FRAME_CONFINED, 0, (struct dmsg_span){&held, 1});
 }
 
 static void hear_setup(struct process *self, const struct dmsg_frame *frame)
@@ -377,7 +382,10 @@ static void turn(struct process *self)
         release_held(self);
     refresh_if_due(self);
     expire(self);
-    must(self, dmsg_channel_flush(&self->channel, &error), &error);
+    int sent = dmsg_channel_flush(&self->channel, &error);
+    if (sent < 0 && !self->channel.out.failed)
+        _exit(0); /* nobody is left to answer to */
+    must(self, sent, &error);
 }
 
 int dmsg_resolver_main(int argc, char **argv)

@@ -10,7 +10,7 @@ enum section { ANSWER, AUTHORITY };
 static void skip_name(struct dmsg_cursor *cursor)
 {
     while (!cursor->failed) {
-        uint64_t size = dmsg_cursor_number(cursor, 1);
+        size_t size = dmsg_cursor_size(cursor, 1);
         if (size == 0)
             return;
         if (size >= 0xc0) {
@@ -50,7 +50,7 @@ static int64_t until_of_section(
         skip_name(cursor);
         uint64_t type = dmsg_cursor_number(cursor, 2);
         (void)dmsg_cursor_take(cursor, 2 + 4); /* class, TTL */
-        struct dmsg_span rdata = dmsg_cursor_take(cursor, dmsg_cursor_number(cursor, 2));
+        struct dmsg_span rdata = dmsg_cursor_take_sized(cursor, 2);
         int64_t at = type == TYPE_RRSIG ? expiration_of(rdata, section, now) : INT64_MAX;
         if (at < until)
             until = at;

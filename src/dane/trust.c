@@ -22,9 +22,9 @@
 /* After a process that could not keep the file; and between two looks at what another wrote. */
 #define PAUSE_MS (3600 * 1000)
 
-static int path_of(char **out, const struct dmsg_trust *trust)
+static int path_of(char **out, const char *folder)
 {
-    return asprintf(out, "%s/" FILE_NAME, trust->folder) < 0 ? -1 : 0;
+    return asprintf(out, "%s/" FILE_NAME, folder) < 0 ? -1 : 0;
 }
 
 /* ------------------------------------------------------------------------------ open and close */
@@ -97,8 +97,9 @@ static int64_t last_success(struct dmsg_span text)
     return value;
 }
 
-/* Why the file is of no use, or NULL. */
-static const char *judge_file(const char *path)
+/* Why the file is of no use, or NULL. *confirmed_at: when the root's keys were last seen to be
+   those of the file. */
+static const char *judge_file(const char *path, int64_t *confirmed_at)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer anchors = {0}, text = {.limit = FILE_MAX};
     struct dmsg_error why;
@@ -114,6 +115,7 @@ static const char *judge_file(const char *path)
         struct stat status;
         seen = fstat(fileno(file), &status) == 0 ? status.st_mtime : 0;
     }
+    *confirmed_at = seen;
     return time(NULL) - seen > STALE_AFTER ? "has not been confirmed for 90 days" : NULL;
 }
 
@@ -144,8 +146,9 @@ static int write_start(const char *path, struct dmsg_error *error)
 static bool make_good(struct dmsg_trust *trust, const char *path)
 {
     struct dmsg_error error;
+    int64_t confirmed_at;
     bool there = access(path, F_OK) == 0;
-    const char *why = there ? judge_file(path) : "is not there yet";
+    const char *why = there ? judge_file(path, &confirmed_at) : "is not there yet";
     if (why == NULL)
         return true;
     if (write_start(path, &error) < 0) {
@@ -167,8 +170,10 @@ static bool make_good(struct dmsg_trust *trust, const char *path)
 static void put_read(const struct dmsg_trust *trust, struct dmsg_buffer *anchors)
 {
     DMSG_CLEANUP(dmsg_cleanup_free) char *path = NULL;
-    bool named = trust->folder != NULL && path_of(&path, trust) == 0;
-    if (!named || judge_file(path) != NULL || dmsg_setup_put_anchors(anchors, path, NULL) < 0)
+    int64_t confirmed_at;
+    bool named = trust->folder != NULL && path_of(&path, trust->folder) == 0;
+    if (!named || judge_file(path, &confirmed_at) != NULL ||
+        dmsg_setup_put_anchors(anchors, path, NULL) < 0)
         (void)!dmsg_setup_put_anchors(anchors, NULL, NULL);
 }
 
@@ -177,7 +182,7 @@ static bool may_keep(struct dmsg_trust *trust, int64_t now_ms)
     DMSG_CLEANUP(dmsg_cleanup_free) char *path = NULL;
     if (trust->lock < 0 || now_ms < trust->again_at)
         return false;
-    if (path_of(&path, trust) == 0 && make_good(trust, path))
+    if (path_of(&path, trust->folder) == 0 && make_good(trust, path))
         return true;
     trust->again_at = now_ms + PAUSE_MS;
     return false;
@@ -213,6 +218,18 @@ bool dmsg_trust_wants_process(struct dmsg_trust *trust, int64_t now_ms)
         return now_ms >= trust->again_at;
     put_read(trust, &anchors);
     return !dmsg_span_equal(dmsg_buffer_span(&anchors), dmsg_buffer_span(&trust->given));
+}
+
+int dmsg_trust_look(struct dmsg_trust_facts *out, const char *folder, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_cleanup_free) char *path = NULL;
+    struct dmsg_trust_facts facts = {0};
+    if (path_of(&path, folder) < 0)
+        return dmsg_fail_memory(error);
+    facts.there = access(path, F_OK) == 0;
+    facts.useless = facts.there ? judge_file(path, &facts.confirmed_at) : NULL;
+    *out = facts;
+    return 0;
 }
 
 const char *dmsg_trust_folder(const struct dmsg_trust *trust)

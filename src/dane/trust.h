@@ -42,4 +42,14 @@ bool dmsg_trust_wants_process(struct dmsg_trust *trust, int64_t now_ms);
 /* Where the process starts, since the file's name is all that it is told; NULL: anywhere. */
 const char *dmsg_trust_folder(const struct dmsg_trust *trust);
 
+/* What the file is, for whoever only looks at it. */
+struct dmsg_trust_facts {
+    bool there;
+    const char *useless;  /* why it is not used, "cannot be understood"; NULL: it is */
+    int64_t confirmed_at; /* seconds since 1970: when the root's keys were last seen to be those of
+                             the file; 0: not known */
+};
+int dmsg_trust_look(
+    struct dmsg_trust_facts *out, const char *folder, struct dmsg_error *error) DMSG_MUST_CHECK;
+
 #endif

@@ -90,7 +90,7 @@ static int verify(struct dmsg_opener *opener, const struct dmsg_jws *jws,
 int dmsg_open_finish(struct dmsg_opener *opener, struct dmsg_message *message,
     const struct dmsg_peer *peer, struct dmsg_error *error)
 {
-    message->verified = false;
+    message->verified = message->stale = false;
     dmsg_buffer_reset(&message->payload);
     if (message->jws.size == 0 || !dmsg_name_equal(&peer->name, &message->sender))
         return dmsg_fail(error, DMSG_E_INTERNAL, "keys of another name than the sender's");
@@ -102,5 +102,6 @@ int dmsg_open_finish(struct dmsg_opener *opener, struct dmsg_message *message,
     if (result == 0)
         result = dmsg_jws_payload(&jws, &message->payload, error);
     message->verified = result == 0;
+    message->stale = message->verified && peer->stale;
     return result;
 }

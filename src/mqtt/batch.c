@@ -3,21 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_OCTETS 4096
 #define FIRST_PACKETS 16
 
-/* Ciphertext needs no wiping, so these blocks are plain memory. */
+/* Ciphertext needs no wiping, so blocks are plain memory. */
 static bool make_room(struct dmsg_batch *batch, size_t octets)
 {
-    if (batch->size + octets > batch->octets_capacity) {
-        size_t capacity = batch->octets_capacity == 0 ? FIRST_OCTETS : batch->octets_capacity;
-        while (capacity < batch->size + octets)
-            capacity *= 2;
-        uint8_t *grown = realloc(batch->octets, capacity);
-        if (grown == NULL)
+    struct dmsg_batch_block *block = batch->blocks;
+    if (block == NULL || octets > block->capacity - block->size) {
+        size_t capacity = octets > DMSG_BATCH_BLOCK ? octets : DMSG_BATCH_BLOCK;
+        block = malloc(sizeof *block + capacity);
+        if (block == NULL)
             return false;
-        batch->octets = grown;
-        batch->octets_capacity = capacity;
+        *block = (struct dmsg_batch_block){.next = batch->blocks, .capacity = capacity};
+        batch->blocks = block;
     }
     if (batch->count == batch->capacity) {
         size_t capacity = batch->capacity == 0 ? FIRST_PACKETS : batch->capacity * 2;
@@ -30,11 +28,15 @@ static bool make_room(struct dmsg_batch *batch, size_t octets)
     return true;
 }
 
-static void append(struct dmsg_batch *batch, struct dmsg_span span)
+static struct dmsg_span append(struct dmsg_batch *batch, struct dmsg_span span)
 {
+    struct dmsg_batch_block *block = batch->blocks;
+    uint8_t *at = block->octets + block->size;
     if (span.size > 0)
-        memcpy(batch->octets + batch->size, span.data, span.size);
+        memcpy(at, span.data, span.size);
+    block->size += span.size;
     batch->size += span.size;
+    return (struct dmsg_span){at, span.size};
 }
 
 void dmsg_batch_put(struct dmsg_batch *batch, struct dmsg_span topic, struct dmsg_span payload,
@@ -48,12 +50,10 @@ void dmsg_batch_put(struct dmsg_batch *batch, struct dmsg_span topic, struct dms
         batch->failed = true;
         return;
     }
-    batch->packets[batch->count++] = (struct dmsg_packet){.topic = {NULL, topic.size},
-        .payload = {NULL, payload.size},
-        .retained = retained,
-        .cut = cut};
-    append(batch, topic);
-    append(batch, payload);
+    struct dmsg_packet *packet = &batch->packets[batch->count++];
+    *packet = (struct dmsg_packet){.retained = retained, .cut = cut};
+    packet->topic = append(batch, topic);
+    packet->payload = append(batch, payload);
 }
 
 bool dmsg_batch_full(const struct dmsg_batch *batch, size_t limit)
@@ -61,31 +61,28 @@ bool dmsg_batch_full(const struct dmsg_batch *batch, size_t limit)
     return batch->failed || batch->count >= limit || batch->size >= DMSG_BATCH_OCTETS;
 }
 
-void dmsg_batch_settle(struct dmsg_batch *batch)
+static void drop_block(struct dmsg_batch *batch)
 {
-    const uint8_t *at = batch->octets;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct dmsg_packet *packet = &batch->packets[i];
-        packet->topic.data = at;
-        packet->payload.data = at + packet->topic.size;
-        at += packet->topic.size + packet->payload.size;
-    }
+    struct dmsg_batch_block *block = batch->blocks;
+    batch->blocks = block->next;
+    free(block);
 }
 
 void dmsg_batch_clear(struct dmsg_batch *batch)
 {
-    if (batch->octets_capacity > DMSG_BATCH_OCTETS_KEPT) {
-        free(batch->octets);
-        batch->octets = NULL;
-        batch->octets_capacity = 0;
-    }
+    while (batch->blocks != NULL &&
+           (batch->blocks->next != NULL || batch->blocks->capacity > DMSG_BATCH_BLOCK))
+        drop_block(batch);
+    if (batch->blocks != NULL)
+        batch->blocks->size = 0;
     batch->size = batch->count = 0;
     batch->failed = false;
 }
 
 void dmsg_batch_done(struct dmsg_batch *batch)
 {
+    while (batch->blocks != NULL)
+        drop_block(batch);
     free(batch->packets);
-    free(batch->octets);
     *batch = (struct dmsg_batch){0};
 }

@@ -1,4 +1,4 @@
-/* The packets of one batch, in two growing blocks that are kept from batch to batch. */
+/* The packets of one batch, and the blocks that they are copied into. */
 #ifndef DANEMSG_MQTT_BATCH_H
 #define DANEMSG_MQTT_BATCH_H
 
@@ -10,23 +10,28 @@
 /* Over TLS libmosquitto goes on reading while a record is not used up, so that a batch can become
    larger; more than this is a broker that floods us. */
 #define DMSG_BATCH_OCTETS_MAX (32 * 1024 * 1024)
-/* Memory kept for the next batch. */
-#define DMSG_BATCH_OCTETS_KEPT (256 * 1024)
+/* Of one block; one is kept for the next batch. */
+#define DMSG_BATCH_BLOCK (256 * 1024)
+
+/* A block of octets, which stays where it is: packets are opened while more are read. */
+struct dmsg_batch_block {
+    struct dmsg_batch_block *next;
+    size_t size, capacity;
+    uint8_t octets[];
+};
 
 struct dmsg_batch {
-    struct dmsg_packet *packets; /* their spans are set by settle */
+    struct dmsg_packet *packets;
     size_t count, capacity;
-    uint8_t *octets; /* topic and payload of one packet after the other */
-    size_t size, octets_capacity;
-    bool failed; /* sticky until clear: no memory, or over the maximum */
+    struct dmsg_batch_block *blocks; /* topics and payloads; the one that is filled first */
+    size_t size;                     /* of all that is in them */
+    bool failed;                     /* sticky until clear: no memory, or over the maximum */
 };
 
 /* Copies a packet; cut: its payload is left out. */
 void dmsg_batch_put(struct dmsg_batch *batch, struct dmsg_span topic, struct dmsg_span payload,
     bool retained, bool cut);
 bool dmsg_batch_full(const struct dmsg_batch *batch, size_t limit);
-/* Points the spans to where the octets are now, after the last put. */
-void dmsg_batch_settle(struct dmsg_batch *batch);
 void dmsg_batch_clear(struct dmsg_batch *batch);
 void dmsg_batch_done(struct dmsg_batch *batch);
 

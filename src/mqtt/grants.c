@@ -1,5 +1,6 @@
 /* What the broker granted, compared with what was asked. */
 #include "base/utf8.h"
+#include "mqtt/facts.h"
 #include "mqtt/internal.h"
 
 #include <stdarg.h>
@@ -72,6 +73,16 @@ void dmsg_mqtt_compare_grants(struct dmsg_mqtt *mqtt)
         dmsg_mqtt_grant(mqtt, "it has no subscriptions with '+' or '#'");
     if (!welcome->shared && any_filter(mqtt, dmsg_mqtt_is_shared))
         dmsg_mqtt_grant(mqtt, "it has no shared subscriptions");
+}
+
+const struct dmsg_link_welcome *dmsg_mqtt_welcome(const struct dmsg_mqtt *mqtt)
+{
+    return &mqtt->welcome;
+}
+
+X509 *dmsg_mqtt_certificate(const struct dmsg_mqtt *mqtt)
+{
+    return mqtt->tls != NULL ? mqtt->tls->shown : NULL;
 }
 
 size_t dmsg_mqtt_packet_maximum(const struct dmsg_mqtt *mqtt)

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -29,6 +31,7 @@ struct dmsg_link {
     void *debug_user;
     int version;
     int keepalive;
+    bool tries_session;
     bool welcomed; /* since it was opened last */
     bool told;     /* why the broker ended it: libmosquitto calls twice, with its text once */
     char why[320]; /* what is known of why the connection ended; empty if nothing */
@@ -214,7 +217,7 @@ static int set_properties(
     mosquitto_property *properties = NULL;
     int code = mosquitto_property_add_int32(
         &properties, MQTT_PROP_MAXIMUM_PACKET_SIZE, (uint32_t)config->packet_limit);
-    if (code == MOSQ_ERR_SUCCESS && !config->clean)
+    if (code == MOSQ_ERR_SUCCESS && (!config->clean || config->tries_session))
         code = mosquitto_property_add_int32(
             &properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, config->session_expiry);
     if (code == MOSQ_ERR_SUCCESS) {
@@ -234,7 +237,7 @@ static int set_options(
     int code = mosquitto_int_option(
         m, MOSQ_OPT_PROTOCOL_VERSION, config->version == 5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
     if (code == MOSQ_ERR_SUCCESS)
-        code = mosquitto_int_option(m, MOSQ_OPT_RECEIVE_MAXIMUM, DMSG_BATCH_MAX);
+        code = mosquitto_int_option(m, MOSQ_OPT_RECEIVE_MAXIMUM, DMSG_RECEIVE_MAX);
     if (code == MOSQ_ERR_SUCCESS)
         code = mosquitto_int_option(m, MOSQ_OPT_SEND_MAXIMUM, SEND_MAXIMUM);
     if (code == MOSQ_ERR_SUCCESS)
@@ -282,7 +285,8 @@ int dmsg_link_new(struct dmsg_link **out, const struct dmsg_mqtt_config *config,
         .debug = config->debug,
         .debug_user = config->user,
         .version = config->version,
-        .keepalive = config->keepalive};
+        .keepalive = config->keepalive,
+        .tries_session = config->tries_session && config->version == 5};
     link->mosquitto = mosquitto_new(config->client_id, config->clean, link);
     if (link->mosquitto == NULL) {
         free(link);
@@ -413,10 +417,23 @@ int dmsg_link_read(struct dmsg_link *link, struct dmsg_error *error)
     return judge_call(link, mosquitto_loop_read(link->mosquitto, 1), error);
 }
 
+/* libmosquitto writes each packet by itself; the kernel is to send them together. */
+static void cork(const struct dmsg_link *link, int on)
+{
+    if (dmsg_link_fd(link) >= 0)
+        (void)setsockopt(dmsg_link_fd(link), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
 int dmsg_link_write(struct dmsg_link *link, struct dmsg_error *error)
 {
+    bool any = dmsg_link_wants_write(link);
+    if (any)
+        cork(link, 1);
     errno = 0;
-    return judge_call(link, mosquitto_loop_write(link->mosquitto, 1), error);
+    int code = judge_call(link, mosquitto_loop_write(link->mosquitto, 1), error);
+    if (any)
+        cork(link, 0);
+    return code;
 }
 
 int dmsg_link_keep_alive(struct dmsg_link *link, struct dmsg_error *error)
@@ -452,5 +469,11 @@ int dmsg_link_publish(struct dmsg_link *link, const char *topic, struct dmsg_spa
 
 void dmsg_link_disconnect(struct dmsg_link *link)
 {
-    (void)mosquitto_disconnect(link->mosquitto);
+    mosquitto_property *properties = NULL;
+    if (!link->tries_session || mosquitto_property_add_int32(&properties,
+                                    MQTT_PROP_SESSION_EXPIRY_INTERVAL, 0) != MOSQ_ERR_SUCCESS)
+        (void)mosquitto_disconnect(link->mosquitto);
+    else
+        (void)mosquitto_disconnect_v5(link->mosquitto, 0, properties);
+    mosquitto_property_free_all(&properties);
 }

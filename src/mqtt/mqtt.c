@@ -194,37 +194,42 @@ int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt)
     return timeout > TIMEOUT_MAX ? TIMEOUT_MAX : timeout;
 }
 
-static bool is_readable(const struct dmsg_mqtt *mqtt)
+/* Collects packets until none is left or the batch is full. Each call reads one packet at most, but
+   over TLS all that was decrypted already. */
+static int collect(struct dmsg_mqtt *mqtt, size_t limit, struct dmsg_error *error)
 {
-    struct pollfd now = {.fd = dmsg_link_fd(mqtt->link), .events = POLLIN};
-    return dmsg_link_has_pending(mqtt->link) || poll(&now, 1, 0) > 0;
-}
-
-/* Collects packets; with a first read if something is to be read at all. */
-static int collect(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
-{
-    if ((revents & ~POLLOUT) == 0 && !dmsg_link_has_pending(mqtt->link))
-        return 0;
+    const struct dmsg_batch *batch = &mqtt->batch;
+    size_t before;
     do {
+        before = batch->count;
         int code = dmsg_link_read(mqtt->link, error);
         if (code < 0)
             return code;
-    } while (
-        !mqtt->dismissed && !dmsg_batch_full(&mqtt->batch, mqtt->batch_limit) && is_readable(mqtt));
+    } while (!mqtt->dismissed && !dmsg_batch_full(batch, limit) &&
+             (batch->count > before || dmsg_link_has_pending(mqtt->link)));
     return 0;
+}
+
+/* What became of the connection while reading. */
+static int judge(struct dmsg_mqtt *mqtt, int code, struct dmsg_error *why)
+{
+    if (mqtt->batch.failed)
+        return dmsg_fail(why, DMSG_E_BROKER, "more came at once than there is room for");
+    if (!mqtt->dismissed)
+        return code;
+    *why = mqtt->trouble;
+    return why->code;
 }
 
 static int step(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
 {
     struct dmsg_error why;
-    int code = mqtt->state != MQTT_CONNECTED ? dmsg_mqtt_advance(mqtt, revents, &why)
-                                             : collect(mqtt, revents, &why);
-    if (mqtt->batch.failed) {
-        code = dmsg_fail(&why, DMSG_E_BROKER, "more came at once than there is room for");
-    } else if (mqtt->dismissed) {
-        why = mqtt->trouble;
-        code = why.code;
-    }
+    int code = 0;
+    if (mqtt->state != MQTT_CONNECTED)
+        code = dmsg_mqtt_advance(mqtt, revents, &why);
+    else if ((revents & ~POLLOUT) != 0 || dmsg_link_has_pending(mqtt->link))
+        code = collect(mqtt, mqtt->batch_limit, &why);
+    code = judge(mqtt, code, &why);
     if (code == 0 && mqtt->state == MQTT_CONNECTED)
         code = dmsg_mqtt_subscribe_all(mqtt, &why);
     if (code == 0)
@@ -247,10 +252,23 @@ int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *err
     int code = step(mqtt, revents, error);
     if (mqtt->batch.failed)
         dmsg_batch_clear(&mqtt->batch);
-    dmsg_batch_settle(&mqtt->batch);
-    if (mqtt->batch.count > 0)
-        return (int)mqtt->batch.count;
-    return code;
+    return mqtt->batch.count > 0 ? (int)mqtt->batch.count : code;
+}
+
+size_t dmsg_mqtt_read_more(struct dmsg_mqtt *mqtt, size_t limit)
+{
+    struct dmsg_error why;
+    if (mqtt->state != MQTT_CONNECTED || dmsg_batch_full(&mqtt->batch, limit))
+        return mqtt->batch.count;
+    int code = judge(mqtt, collect(mqtt, limit, &why), &why);
+    if (code < 0)
+        dmsg_mqtt_lose(mqtt, &why, NULL);
+    return mqtt->batch.count;
+}
+
+size_t dmsg_mqtt_batch_size(const struct dmsg_mqtt *mqtt)
+{
+    return mqtt->batch.count;
 }
 
 const struct dmsg_packet *dmsg_mqtt_packet(const struct dmsg_mqtt *mqtt, size_t index)

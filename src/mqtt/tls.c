@@ -19,12 +19,21 @@ static int fail_file(struct dmsg_error *error, const char *what, const char *fil
     return code;
 }
 
+static void remember(struct dmsg_mqtt_tls *tls, X509 *certificate)
+{
+    if (certificate == NULL || certificate == tls->shown || X509_up_ref(certificate) != 1)
+        return;
+    X509_free(tls->shown);
+    tls->shown = certificate;
+}
+
 /* Remembers why, for the text of the error that libmosquitto's one word becomes. */
 static int note_refusal(int verified, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct dmsg_mqtt_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     int reason = X509_STORE_CTX_get_error(store);
+    remember(tls, X509_STORE_CTX_get0_cert(store));
     if (verified != 1)
         snprintf(tls->why, sizeof tls->why, "%s",
             reason == X509_V_ERR_DANE_NO_MATCH
@@ -177,6 +186,7 @@ void dmsg_mqtt_tls_free(struct dmsg_mqtt_tls **tls)
     if (tls == NULL || *tls == NULL)
         return;
     SSL_CTX_free((*tls)->context);
+    X509_free((*tls)->shown);
     dmsg_buffer_done(&(*tls)->octets);
     free((*tls)->host);
     free(*tls);

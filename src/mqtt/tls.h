@@ -19,6 +19,7 @@ struct dmsg_mqtt_tls {
     char *host;    /* as configured: for SNI, since we connect to addresses */
     bool literal;  /* the host is an address, which has no place in SNI (RFC 6066 section 3) */
     char why[160]; /* why the broker's certificate was refused last; empty if it was not */
+    X509 *shown;   /* that certificate, refused or not; NULL before the first */
     bool dane;
     struct dmsg_buffer octets;
     size_t record_count;

@@ -53,6 +53,13 @@ void dmsg_connection_lost(struct dmsg_receiver *receiver, const struct dmsg_erro
         dmsg_now_ms() + dmsg_pause_take(&receiver->pause, receiver->config->context);
 }
 
+void dmsg_connection_renew(struct dmsg_receiver *receiver)
+{
+    receiver->holding = true;
+    receiver->was_connected = receiver->was_subscribed = receiver->state->subscribed = false;
+    receiver->reconnect_at = 0;
+}
+
 static void log_grants(const struct dmsg_receiver *receiver)
 {
     char line[DMSG_ERROR_TEXT];

@@ -232,8 +232,9 @@ void dmsg_deliver_done(struct dmsg_receiver *receiver)
 /* --------------------------------------------------------------------------------- a slice of it
  */
 
-static int deliver_one(
-    struct dmsg_receiver *receiver, const struct dmsg_record *record, struct dmsg_error *error)
+/* 1: nothing more for now, since something would have to be waited for. */
+static int deliver_one(struct dmsg_receiver *receiver, const struct dmsg_record *record,
+    bool at_once, struct dmsg_error *error)
 {
     receiver->delivered_row = record->row;
     if (must_wait(receiver, &record->sender))
@@ -241,18 +242,18 @@ static int deliver_one(
     int64_t row = record->row; /* the record is the store's, and gone after the next call */
     struct dmsg_name sender = record->sender;
     memcpy(receiver->running_id, record->id, sizeof receiver->running_id);
-    int code = receiver->config->deliver(receiver->config->user, record, error);
+    int code = receiver->config->deliver(receiver->config->user, record, at_once, error);
     if (code == 0) {
         receiver->delivered++;
         receiver->state->delivered++;
         (void)mark(receiver, row);
-    } else if (code > 0) {
+    } else if (code == DMSG_DELIVERY_RUNS) {
         receiver->running_row = row;
         receiver->running_sender = sender;
     } else {
         receiver->delivered_row = row - 1;
     }
-    return code < 0 ? code : 0;
+    return code < 0 ? code : code != 0;
 }
 
 int dmsg_deliver(struct dmsg_receiver *receiver, struct dmsg_error *error)
@@ -267,19 +268,38 @@ int dmsg_deliver(struct dmsg_receiver *receiver, struct dmsg_error *error)
         receiver->backlog = false; /* its end, or dmsg_deliver_due, wakes the loop */
         return 0;
     }
-    for (int i = 0;
-         code == 0 && i < DMSG_SLICE_ROWS && dmsg_now_ms() < until && receiver->running_row == 0 &&
-         receiver->unmarked_row == 0 && !dmsg_deliver_is_enough(receiver);
+    for (int i = 0; code == 0 && i < DMSG_SLICE_ROWS && dmsg_now_ms() < until &&
+                    receiver->unmarked_row == 0 && !dmsg_deliver_is_enough(receiver);
          i++) {
         found = dmsg_store_next(config->store, receiver->delivered_row, &record, &why);
         if (found < 0 || receiver->store_at != 0)
             note_store(receiver, found, &why);
         if (found == 1)
-            code = deliver_one(receiver, &record, error);
+            code = deliver_one(receiver, &record, false, error);
         else
             break;
     }
     receiver->backlog = found == 1 && receiver->running_row == 0 && receiver->store_at == 0 &&
                         !dmsg_deliver_is_enough(receiver);
-    return code;
+    return code < 0 ? code : 0;
+}
+
+bool dmsg_deliver_overlaps(const struct dmsg_receiver *receiver)
+{
+    const struct dmsg_receive_config *config = receiver->config;
+    return config->delivery_end == NULL && config->count_limit == 0 && receiver->store_at == 0 &&
+           receiver->unmarked_row == 0 && dmsg_store_delivers_within(config->store);
+}
+
+/* What goes wrong here goes wrong again in dmsg_deliver, and is told there. */
+bool dmsg_deliver_meanwhile(struct dmsg_receiver *receiver)
+{
+    struct dmsg_record record;
+    int code = 0;
+    for (int i = 0; code == 0 && i < DMSG_SLICE_ROWS && dmsg_deliver_overlaps(receiver); i++) {
+        if (dmsg_store_next(receiver->config->store, receiver->delivered_row, &record, NULL) != 1)
+            return true;
+        code = deliver_one(receiver, &record, true, NULL);
+    }
+    return code == 0;
 }

@@ -10,7 +10,6 @@
    at most, and then not again for so long: a zone that is slow on purpose gains a tenth of our
    time. */
 #define BURST_FROM 250
-#define BURST_BATCH 500
 #define BURST_WAIT 500
 #define BURST_PAUSE 5000
 /* Larger buffers are not kept for the next message. */
@@ -20,7 +19,7 @@
 
 static void open_one(struct dmsg_opener *opener, struct dmsg_item *item)
 {
-    const struct dmsg_packet *packet = item->packet;
+    const struct dmsg_packet *packet = &item->packet;
     int code;
     if (packet->cut) {
         dmsg_message_done(&item->message); /* what is there is of the chunk before */
@@ -101,9 +100,7 @@ static int store_verified(struct dmsg_receiver *receiver, struct dmsg_item *item
     if (has_switched_to_v1(receiver, item))
         return DMSG_E_UNBOUND;
     int code = dmsg_store_accept(
-        receiver->config->store, &item->message, item->packet->topic, &item->error);
-    if (code == 0)
-        receiver->state->accepted++;
+        receiver->config->store, &item->message, item->packet.topic, &item->error);
     if (code == 0 && item->message.format == DMSG_FORMAT_POC)
         dmsg_receiver_note_poc(receiver, &item->message);
     if (code == 0)
@@ -123,7 +120,6 @@ static void note_burst(
     int64_t now = dmsg_now_ms();
     if (item->peer != NULL || item->message.early || !is_unanswered(waiter))
         return;
-    receiver->stranger_at = now;
     if (++waiter->unanswered < BURST_FROM || now < receiver->burst_again_at)
         return;
     receiver->burst = waiter->name;
@@ -131,13 +127,9 @@ static void note_burst(
     receiver->burst_again_at = receiver->burst_until + BURST_PAUSE;
 }
 
-uint64_t dmsg_intake_batch(const struct dmsg_receiver *receiver)
+size_t dmsg_intake_limit(const struct dmsg_receiver *receiver)
 {
-    if (receiver->one_by_one > 0)
-        return 1;
-    bool strangers =
-        receiver->stranger_at != 0 && dmsg_now_ms() - receiver->stranger_at < BURST_WAIT;
-    return strangers ? BURST_BATCH : DMSG_BATCH_MAX;
+    return receiver->one_by_one > 0 ? 1 : DMSG_BATCH_MAX;
 }
 
 int64_t dmsg_intake_pauses(const struct dmsg_receiver *receiver, int64_t now)
@@ -153,7 +145,7 @@ static int store_waiting(struct dmsg_receiver *receiver, struct dmsg_item *item)
     const struct dmsg_message *message = &item->message;
     bool trusted = is_trusted(receiver, &message->sender);
     int code = dmsg_store_wait(
-        receiver->config->store, message, item->packet->topic, trusted, &item->error);
+        receiver->config->store, message, item->packet.topic, trusted, &item->error);
     if (code < 0)
         return code;
     bool is_new = dmsg_waiters_find(&receiver->waiters, &message->sender) == NULL;
@@ -214,9 +206,9 @@ static int store_one(struct dmsg_receiver *receiver, struct dmsg_item *item)
     if (code == DMSG_E_INTERNAL && !may_give_up(receiver, item))
         return code;
     /* A broker sends again what it is not sure of: that is no attack. */
-    enum dmsg_log_level level = code != DMSG_E_REPLAY    ? DMSG_LOG_WARNING
-                                : item->packet->retained ? DMSG_LOG_DEBUG
-                                                         : DMSG_LOG_INFO;
+    enum dmsg_log_level level = code != DMSG_E_REPLAY   ? DMSG_LOG_WARNING
+                                : item->packet.retained ? DMSG_LOG_DEBUG
+                                                        : DMSG_LOG_INFO;
     dmsg_receiver_refuse(receiver, &item->message.sender, item->message.id, &item->error, level);
     return 0;
 }
@@ -246,27 +238,35 @@ static void open_with_new_keys(
     }
 }
 
-static struct dmsg_item *chunk_at(struct dmsg_receiver *receiver, size_t first)
-{
-    return receiver->items[first / DMSG_OPEN_CHUNK % 2];
-}
+/* Messages that are opened together: one of the two halves of receiver->items. */
+struct chunk {
+    struct dmsg_item *items;
+    size_t first, size; /* in the batch */
+};
 
-static size_t chunk_size(size_t first, size_t count)
+/* The threads of the pool begin with the packets behind a chunk, if there are any. */
+static struct chunk begin_chunk(
+    struct dmsg_receiver *receiver, const struct chunk *before, size_t count)
 {
-    size_t left = first < count ? count - first : 0;
-    return left < DMSG_OPEN_CHUNK ? left : DMSG_OPEN_CHUNK;
-}
-
-/* The threads of the pool begin with a chunk, if there is one. */
-static void begin_chunk(struct dmsg_receiver *receiver, size_t first, size_t count)
-{
-    struct dmsg_item *items = chunk_at(receiver, first);
-    size_t size = chunk_size(first, count);
-    for (size_t i = 0; i < size; i++) {
-        items[i].packet = dmsg_mqtt_packet(receiver->config->mqtt, first + i);
-        items[i].peer = NULL;
+    struct chunk chunk = {.items = receiver->items[before->items == receiver->items[0]],
+        .first = before->first + before->size};
+    chunk.size = count - chunk.first < DMSG_OPEN_CHUNK ? count - chunk.first : DMSG_OPEN_CHUNK;
+    for (size_t i = 0; i < chunk.size; i++) {
+        chunk.items[i].packet = *dmsg_mqtt_packet(receiver->config->mqtt, chunk.first + i);
+        chunk.items[i].peer = NULL;
     }
-    dmsg_pool_start(receiver->pool, open_one, items, size);
+    dmsg_pool_start(receiver->pool, open_one, chunk.items, chunk.size);
+    return chunk;
+}
+
+/* How many packets there are for the next chunk too. After a chunk that was not full all has been
+   read that there was: the batch ends, rather than growing with what trickles in. */
+static size_t read_ahead(struct dmsg_receiver *receiver, const struct chunk *chunk, size_t limit)
+{
+    size_t wanted = chunk->first + 2 * DMSG_OPEN_CHUNK;
+    if (chunk->size < DMSG_OPEN_CHUNK || dmsg_intake_pauses(receiver, dmsg_now_ms()) != 0)
+        wanted = 0;
+    return dmsg_mqtt_read_more(receiver->config->mqtt, wanted < limit ? wanted : limit);
 }
 
 static void verify_chunk(struct dmsg_receiver *receiver, struct dmsg_item *items, size_t size)
@@ -309,34 +309,41 @@ static int store_chunk(
     return code;
 }
 
-/* The next chunk is opened by the other threads while this one stores what is verified. */
-static int take_batch(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
+/* While the pool's other threads open a chunk, this one reads the next packets, delivers what was
+   stored in earlier batches, and stores the chunk before. */
+static int take_batch(struct dmsg_receiver *receiver, size_t limit, struct dmsg_error *error)
 {
+    struct chunk none = {.items = receiver->items[1]};
+    size_t count = dmsg_mqtt_batch_size(receiver->config->mqtt);
+    struct chunk chunk = begin_chunk(receiver, &none, count);
+    bool keeps_up = true;
     int code = 0;
-    begin_chunk(receiver, 0, count);
-    for (size_t first = 0; code == 0 && first < count; first += DMSG_OPEN_CHUNK) {
-        struct dmsg_item *items = chunk_at(receiver, first);
-        size_t size = chunk_size(first, count);
-        verify_chunk(receiver, items, size);
-        begin_chunk(receiver, first + DMSG_OPEN_CHUNK, count);
-        code = store_chunk(receiver, items, size, error);
+    while (code == 0 && chunk.size > 0) {
+        struct chunk opened = chunk;
+        count = read_ahead(receiver, &opened, limit);
+        keeps_up = keeps_up && dmsg_deliver_meanwhile(receiver);
+        verify_chunk(receiver, opened.items, opened.size);
+        chunk = begin_chunk(receiver, &opened, count);
+        code = store_chunk(receiver, opened.items, opened.size, error);
     }
     dmsg_pool_finish(receiver->pool); /* of a chunk that is in vain */
+    receiver->flooded = count >= limit && keeps_up;
     return code;
 }
 
-int dmsg_intake(struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error)
+int dmsg_intake(struct dmsg_receiver *receiver, size_t limit, struct dmsg_error *error)
 {
     struct dmsg_store *store = receiver->config->store;
     receiver->gave_up = false;
     int code = dmsg_store_begin(store, error);
     if (code == 0)
-        code = take_batch(receiver, count, error);
+        code = take_batch(receiver, limit, error);
     if (code < 0) {
         dmsg_store_rollback(store);
         return code;
     }
     code = dmsg_store_commit(store, error);
+    dmsg_receiver_count(receiver);
     if (code == 0 && receiver->one_by_one > 0 && !receiver->gave_up)
         receiver->one_by_one--;
     else if (code == 0)

@@ -23,7 +23,7 @@
 enum dmsg_item_fate { DMSG_ITEM_REFUSED, DMSG_ITEM_WAITS, DMSG_ITEM_OPENED, DMSG_ITEM_VERIFIED };
 
 struct dmsg_item {
-    const struct dmsg_packet *packet;
+    struct dmsg_packet packet;
     struct dmsg_message message; /* keeps its buffers */
     const struct dmsg_peer *peer;
     enum dmsg_item_fate fate;
@@ -50,6 +50,7 @@ struct dmsg_receiver {
     int64_t delivered_row; /* up to here delivered, or passed over since the sender is paused */
     uint64_t delivered;
     bool backlog;         /* more is to be delivered */
+    bool flooded;         /* the last batch was full, and delivery keeps up: reading goes first */
     int64_t running_row;  /* under way, 0: none */
     int64_t unmarked_row; /* delivered, and the store could not be told yet; 0: none */
     int64_t store_at;     /* the store was in trouble: not tried before; 0: it was not */
@@ -61,6 +62,10 @@ struct dmsg_receiver {
     struct dmsg_pause pause; /* before the next try to reach the broker */
     int64_t reconnect_at, connected_at, read_at, purge_at, stop_at;
     bool was_connected, was_subscribed;
+    int64_t pending_octets;                  /* not delivered: at most so many */
+    int64_t pending_at;                      /* not looked at before */
+    int64_t full_since;                      /* nothing is read since then; 0: it is */
+    struct dmsg_store_counts counted_before; /* by this store, before this receiver */
     bool holding; /* a batch that could not be stored: only a new connection may follow */
     /* Reading pauses while DNS is asked about the sender of a burst. */
     struct dmsg_name burst;
@@ -77,6 +82,8 @@ struct dmsg_receiver {
 /* One refused message: sender and id as far as they are known. */
 void dmsg_receiver_refuse(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
     const char *id, const struct dmsg_error *why, enum dmsg_log_level level);
+/* After a commit: brings the state's counts up to date. */
+void dmsg_receiver_count(struct dmsg_receiver *receiver);
 /* Messages of a sender that have to wait. */
 void dmsg_receiver_delay(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
     const struct dmsg_error *why, enum dmsg_log_level level);
@@ -94,12 +101,12 @@ enum dmsg_verdict dmsg_receiver_judge(const struct dmsg_receiver *receiver,
 bool dmsg_receiver_renew(struct dmsg_receiver *receiver, bool at_once);
 
 /* intake.c: opens and stores a batch in one transaction; negative: nothing of it was stored, and
-   it must not be acknowledged. */
+   it must not be acknowledged. Begins with the packets that were read, and reads more, up to limit,
+   as long as there are many. */
 int dmsg_intake(
-    struct dmsg_receiver *receiver, size_t count, struct dmsg_error *error) DMSG_MUST_CHECK;
-
-/* Packets to read at once. */
-uint64_t dmsg_intake_batch(const struct dmsg_receiver *receiver);
+    struct dmsg_receiver *receiver, size_t limit, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Packets of a batch, for now. */
+size_t dmsg_intake_limit(const struct dmsg_receiver *receiver);
 /* Reading is to pause until then (dmsg_now_ms()), or 0: a stranger's burst waits for its first
    answer of DNS, which makes it a known sender whose messages need no budget. */
 int64_t dmsg_intake_pauses(const struct dmsg_receiver *receiver, int64_t now);
@@ -113,6 +120,10 @@ void dmsg_wake_end(struct dmsg_receiver *receiver);
 
 /* deliver.c: hands out what is accepted, for one slice. */
 int dmsg_deliver(struct dmsg_receiver *receiver, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Can that be done while a batch is opened? Not where deliveries may fail (--exec). */
+bool dmsg_deliver_overlaps(const struct dmsg_receiver *receiver);
+/* Within a batch's transaction: some of what was stored before it. False: it would have to wait. */
+bool dmsg_deliver_meanwhile(struct dmsg_receiver *receiver);
 
 /* -C: the count is reached. */
 bool dmsg_deliver_is_enough(const struct dmsg_receiver *receiver);
@@ -124,8 +135,19 @@ int64_t dmsg_deliver_due(const struct dmsg_receiver *receiver, int64_t now, int6
 void dmsg_deliver_end(struct dmsg_receiver *receiver);
 void dmsg_deliver_done(struct dmsg_receiver *receiver);
 
+/* pending.c: how much is accepted and not delivered. note: a batch was stored; add: a message that
+   waited was accepted. */
+void dmsg_pending_begin(struct dmsg_receiver *receiver);
+void dmsg_pending_add(struct dmsg_receiver *receiver, size_t octets);
+void dmsg_pending_note(struct dmsg_receiver *receiver, size_t count);
+void dmsg_pending_look(struct dmsg_receiver *receiver, int64_t now);
+/* Nothing is to be read. */
+bool dmsg_pending_is_full(const struct dmsg_receiver *receiver);
+
 /* connection.c */
 void dmsg_connection_keep(struct dmsg_receiver *receiver);
+/* It is made anew, at once and without a word. */
+void dmsg_connection_renew(struct dmsg_receiver *receiver);
 void dmsg_connection_lost(struct dmsg_receiver *receiver, const struct dmsg_error *why);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "danemsg/outbox.h"
+#include "danemsg/resolver.h"
 #include "danemsg/transport.h"
 
 /* What a publisher has seen since its start; others of its thread may read it at any time. */
@@ -15,6 +16,8 @@ struct dmsg_outbox_state {
     bool connected;
     int64_t broker_at;            /* when that became so, or ceased to be; 0: never */
     char broker[DMSG_ERROR_TEXT]; /* why not; empty while it is */
+    int64_t dns_at;               /* the last answer about a recipient; 0: never */
+    enum dmsg_dns_status dns;     /* and what it was */
     uint64_t published, sealed, refused, expired;
 };
 

@@ -177,6 +177,8 @@ static int seal_answered(
     const struct dmsg_outbox_config *config = publisher->config;
     struct dmsg_error why;
     const struct dmsg_peer_key *key = dmsg_peer_recipient_key(asked->peer, &why);
+    publisher->state->dns_at = dmsg_context_now(config->context);
+    publisher->state->dns = asked->peer->status;
     if (key == NULL)
         return put_off(publisher, asked, &why, error);
     config->will_seal(config->user);

@@ -30,9 +30,17 @@ void dmsg_receiver_refuse(struct dmsg_receiver *receiver, const struct dmsg_name
         .sender = sender->size > 0 ? sender : NULL,
         .id = id[0] != '\0' ? id : NULL,
         .text = why->text};
-    if (why->code < 0 && why->code >= -DMSG_ERROR_COUNT)
-        receiver->state->refused[-1 - why->code]++;
+    dmsg_store_count_refused(receiver->config->store, why->code);
     dmsg_refusals_put(&receiver->refusals, dmsg_now_ms(), &event);
+}
+
+void dmsg_receiver_count(struct dmsg_receiver *receiver)
+{
+    const struct dmsg_store_counts *now = dmsg_store_counted(receiver->config->store);
+    const struct dmsg_store_counts *before = &receiver->counted_before;
+    receiver->state->accepted = (uint64_t)(now->accepted - before->accepted);
+    for (int i = 0; i < DMSG_ERROR_COUNT; i++)
+        receiver->state->refused[i] = (uint64_t)(now->refused[i] - before->refused[i]);
 }
 
 void dmsg_receiver_delay(struct dmsg_receiver *receiver, const struct dmsg_name *sender,
@@ -138,19 +146,20 @@ static int read_batch(struct dmsg_receiver *receiver, short revents, struct dmsg
     struct dmsg_mqtt *mqtt = receiver->config->mqtt;
     struct dmsg_error why;
     uint64_t limit = receiver->config->count_limit;
-    uint64_t batch = dmsg_intake_batch(receiver);
+    size_t batch = dmsg_intake_limit(receiver);
     if (limit != 0 && limit - receiver->delivered < batch)
-        batch = limit - receiver->delivered;
-    dmsg_mqtt_limit_batch(mqtt, batch);
+        batch = (size_t)(limit - receiver->delivered);
+    dmsg_mqtt_limit_batch(mqtt, batch < DMSG_OPEN_CHUNK ? batch : DMSG_OPEN_CHUNK);
     int count = dmsg_mqtt_read(mqtt, revents, &why);
     if (count > 0) {
         receiver->backlog = true;
         (void)dmsg_receiver_renew(receiver, false);
-        int code = dmsg_intake(receiver, (size_t)count, &why);
+        int code = dmsg_intake(receiver, batch, &why);
         if (code < 0) {
             give_up_batch(receiver, &why);
             return 0;
         }
+        dmsg_pending_note(receiver, dmsg_mqtt_batch_size(mqtt));
     }
     if (count >= 0 && dmsg_mqtt_acknowledge(mqtt, &why) < 0)
         count = DMSG_E_BROKER;
@@ -227,8 +236,8 @@ static void take_over(struct dmsg_receiver *receiver, int64_t now)
 /* Other work comes before reading more, but the connection must be kept alive. */
 static bool may_read(const struct dmsg_receiver *receiver, bool busy, int64_t now)
 {
-    if (receiver->holding || dmsg_mqtt_fd(receiver->config->mqtt) < 0 ||
-        dmsg_intake_pauses(receiver, now) != 0)
+    if (receiver->holding || dmsg_pending_is_full(receiver) ||
+        dmsg_mqtt_fd(receiver->config->mqtt) < 0 || dmsg_intake_pauses(receiver, now) != 0)
         return false;
     bool urgent = receiver->config->count_limit == 0 && now - receiver->read_at >= READ_PAUSE;
     return !busy || urgent;
@@ -242,7 +251,8 @@ static int64_t time_to_wait(const struct dmsg_receiver *receiver, bool reads, in
         most = until(receiver->take_over_at, now, most);
     if (receiver->stop_at != 0)
         most = until(receiver->stop_at, now, most);
-    int64_t pause = dmsg_intake_pauses(receiver, now);
+    int64_t pause =
+        dmsg_pending_is_full(receiver) ? receiver->pending_at : dmsg_intake_pauses(receiver, now);
     if (pause != 0)
         most = until(pause, now, most);
     else if (reads)
@@ -273,18 +283,26 @@ static int turn(struct dmsg_receiver *receiver, struct dmsg_error *error)
     int64_t now = dmsg_now_ms();
     int64_t most = step_discovery(receiver);
     bool busy = dmsg_wake(receiver);
-    int code = dmsg_deliver(receiver, error);
+    bool floods = receiver->flooded && !busy && dmsg_deliver_overlaps(receiver);
+    int code = floods ? 0 : dmsg_deliver(receiver, error);
     if (code < 0 || dmsg_deliver_is_enough(receiver))
         return code;
-    busy |= receiver->backlog;
+    busy |= receiver->backlog && !floods;
     purge(receiver, now);
     take_over(receiver, now);
     dmsg_refusals_flush(&receiver->refusals, now, false);
     dmsg_refusals_flush(&receiver->delays, now, false);
-    dmsg_connection_keep(receiver);
+    dmsg_pending_look(receiver, now);
+    bool subscribed = receiver->state->subscribed;
+    if (!dmsg_pending_is_full(receiver))
+        dmsg_connection_keep(receiver);
+    /* Whoever shows the state sees it in `stop`. */
+    bool hurries = busy || floods || receiver->state->subscribed != subscribed;
     bool reads = may_read(receiver, busy, now);
-    int64_t timeout = busy ? 0 : time_to_wait(receiver, reads, until(now + most, now, TURN_MOST));
+    int64_t timeout =
+        hurries ? 0 : time_to_wait(receiver, reads, until(now + most, now, TURN_MOST));
     short revents = sleep_and_poll(receiver, reads, timeout);
+    receiver->flooded &= reads && revents != 0;
     if (!reads)
         return 0;
     receiver->read_at = dmsg_now_ms();
@@ -358,6 +376,8 @@ int dmsg_receive(const struct dmsg_receive_config *config, struct dmsg_error *er
     snprintf(receiver->discovery_note, sizeof receiver->discovery_note, "%s",
         dmsg_discovery_note(config->discovery));
     dmsg_waiters_init(&receiver->waiters);
+    dmsg_pending_begin(receiver);
+    receiver->counted_before = *dmsg_store_counted(config->store);
     int code = make_pool(receiver, &receiver->pool, config->identity, error);
     if (code == 0)
         code = dmsg_wake_load(receiver, error);

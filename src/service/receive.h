@@ -14,6 +14,7 @@
    time. Times are seconds since 1970, 0: never. */
 struct dmsg_receive_state {
     bool subscribed;              /* connected to the broker, and it sends us messages */
+    bool held_back;               /* nothing is read, since too much is not delivered */
     int64_t broker_at;            /* when that became so, or ceased to be */
     char broker[DMSG_ERROR_TEXT]; /* why not; empty while it is */
     int64_t dns_at;               /* the last answer about a sender */
@@ -21,6 +22,9 @@ struct dmsg_receive_state {
     uint64_t accepted, delivered, put_aside;
     uint64_t refused[DMSG_ERROR_COUNT]; /* by -1 - code */
 };
+
+#define DMSG_DELIVERY_RUNS 1
+#define DMSG_DELIVERY_WAITS 2
 
 struct dmsg_receive_config {
     const struct dmsg_context *context;
@@ -40,9 +44,12 @@ struct dmsg_receive_config {
     const struct dmsg_identity *(*identity_look)(void *user, bool at_once);
     void (*identity_used)(void *user, const struct dmsg_error *why);
 
-    /* Hands one verified message out. 0: delivered; 1: it is under way, and no other is handed out
-       until delivery_end has told its end; negative: stop with this error. */
-    int (*deliver)(void *user, const struct dmsg_record *record, struct dmsg_error *error);
+    /* Hands one verified message out. 0: delivered; DMSG_DELIVERY_RUNS: it is under way, and no
+       other is handed out until delivery_end has told its end; DMSG_DELIVERY_WAITS: with at_once,
+       where whoever reads must not be waited for: nothing of it was handed out; negative: stop with
+       this error. */
+    int (*deliver)(
+        void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error);
     /* Of the one under way. 1: delivered; 0: not yet; negative: it failed, and is tried again after
        a pause, before later ones of its sender, at most ten times; then it is put aside. Both NULL
        when nothing is ever under way. */
@@ -56,6 +63,11 @@ struct dmsg_receive_config {
     int wake_fd; /* readable: stop is asked again, and reads from it; -1 for none */
 
     struct dmsg_receive_state *state; /* kept up to date; NULL if not wanted */
+
+    /* Octets of messages that are accepted and not delivered: over it nothing is taken from the
+       broker until a quarter less are left. A batch may be above it, and what waited for DNS. 0:
+       no limit. */
+    int64_t pending_limit;
 
     int threads; /* that open messages; 0: as many as this process may use at once */
 

@@ -82,7 +82,7 @@ static int accept_row(struct dmsg_receiver *receiver, struct dmsg_error *why)
     int code = dmsg_store_accept(
         receiver->config->store, &receiver->woken, dmsg_buffer_span(&receiver->topic), why);
     if (code == 0)
-        receiver->state->accepted++;
+        dmsg_pending_add(receiver, receiver->woken.payload.size + receiver->topic.size);
     if (code == 0 && receiver->woken.format == DMSG_FORMAT_POC)
         dmsg_receiver_note_poc(receiver, &receiver->woken);
     return code;
@@ -175,6 +175,7 @@ static int work_on_slice(
     int code = dmsg_store_commit(store, error);
     if (code < 0)
         return code;
+    dmsg_receiver_count(receiver);
     waiter->cursor = row;
     return found == 0;
 }

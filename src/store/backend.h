@@ -75,8 +75,14 @@ struct dmsg_store_operations {
     /* Keeps the payload for delivery, and the facts of the sender. */
     int (*keep)(
         struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+    /* Within a transaction: what was kept before it. */
     int (*next)(
         struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error);
+    /* May be NULL, both: the message that `next` gave last was delivered. Noted in a way that
+       survives this process and is no part of a transaction, so that it may be done within one,
+       which may be rolled back. False: not possible. */
+    bool (*can_note)(const struct dmsg_store *store);
+    bool (*note)(struct dmsg_store *store, int64_t row);
     int (*delivered)(struct dmsg_store *store, int64_t row, struct dmsg_error *error);
     int (*failed)(struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error);
     int (*kept)(
@@ -108,6 +114,13 @@ struct dmsg_store_operations {
     /* May be NULL, where nobody shares the store: 1 when messages of a receiver that is gone are
        ours from now on. */
     int (*take_over)(struct dmsg_store *store, struct dmsg_error *error);
+    int (*pending)(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error);
+    /* Adds to the count of that word. */
+    int (*tally)(
+        struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error);
+    /* All counts as of one moment: dmsg_store_take_count for each. */
+    int (*counts)(
+        struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error);
     int (*note_issued)(
         struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error);
     int (*issued_until)(
@@ -122,6 +135,19 @@ struct dmsg_store_operations {
     int (*purge)(struct dmsg_store *store, int64_t limit, int64_t now, struct dmsg_error *error);
 };
 
+/* A constant's number in a statement's text. */
+#define DMSG_STORE_TEXT_OF(number) #number
+#define DMSG_STORE_NUMBER(number) DMSG_STORE_TEXT_OF(number)
+
+/* Words of counts beside those of errors. Delivered is what was accepted, and is neither put aside
+   nor still to be delivered, so that marking a delivery counts nothing. */
+#define DMSG_STORE_ACCEPTED "accepted"
+#define DMSG_STORE_PUT_ASIDE "put-aside"
+#define DMSG_STORE_UNDELIVERED "undelivered"
+
+/* Adds a count that a backend has read, under its word, to a struct that began as zeros. */
+void dmsg_store_take_count(struct dmsg_store_counts *out, const char *word, int64_t count);
+
 struct dmsg_store {
     const struct dmsg_store_operations *operations;
     const struct dmsg_context *context;
@@ -129,6 +155,9 @@ struct dmsg_store {
     bool in_transaction;
     bool broken; /* an operation failed half way: this transaction can only be rolled back */
     int64_t retain_time, retain_octets;
+    struct dmsg_store_counts counting; /* of the open transaction */
+    struct dmsg_store_counts counted;  /* of those that were committed */
+    bool has_counted;                  /* in the open transaction */
 };
 
 #endif

@@ -27,7 +27,10 @@ struct memory_store {
     struct dmsg_memory_records records;
     struct undo *journal;
     size_t journal_size, journal_capacity;
+    int64_t committed_row; /* later ones are the open transaction's */
+    bool kept_changed;     /* which also changed earlier ones, and may undo that */
     struct issued *issued;
+    struct dmsg_store_counts counts; /* but for what is delivered */
 };
 
 static struct memory_store *memory_of(struct dmsg_store *store)
@@ -59,6 +62,8 @@ static void journal_put(struct memory_store *memory, struct undo undo)
 static int memory_begin(struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
     (void)durable;
+    memory_of(store)->committed_row = memory_of(store)->records.last_row;
+    memory_of(store)->kept_changed = false;
     return dmsg_memory_ids_shrink(&memory_of(store)->senders, error);
 }
 
@@ -231,7 +236,7 @@ static int memory_next(
     (void)error;
     while (record != NULL && record->aside)
         record = record->next;
-    if (record == NULL)
+    if (record == NULL || (store->in_transaction && record->row > memory_of(store)->committed_row))
         return 0;
     dmsg_memory_record_show(record, out);
     return 1;
@@ -249,12 +254,32 @@ static int memory_kept(
     return 1;
 }
 
+static bool memory_can_note(const struct dmsg_store *store)
+{
+    (void)store;
+    return true;
+}
+
+/* No rollback brings back what was kept before the transaction. */
+static bool memory_note(struct dmsg_store *store, int64_t row)
+{
+    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
+    if (record == NULL ||
+        (store->in_transaction && (memory->kept_changed || row > memory->committed_row)))
+        return false;
+    dmsg_memory_record_take(&memory->records, record);
+    dmsg_memory_record_free(record);
+    return true;
+}
+
 static int memory_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
     struct memory_store *memory = memory_of(store);
     struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
     if (record == NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "no message with this row waits for delivery");
+    memory->kept_changed = true;
     return take(memory, record, error);
 }
 
@@ -268,6 +293,7 @@ static int memory_failed(
     if (!journal_ready(memory))
         return dmsg_fail_memory(error);
     journal_put(memory, (struct undo){.kind = UNDO_FAILURE, .record = record});
+    memory->kept_changed = true;
     record->aside = ++record->failures >= most;
     return record->aside;
 }
@@ -414,6 +440,36 @@ static int memory_depths(
     return 0;
 }
 
+static int memory_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
+{
+    int64_t sum = 0;
+    (void)error;
+    for (const struct dmsg_memory_record *record = memory_of(store)->records.kept.first;
+         record != NULL; record = record->next)
+        sum += (int64_t)(record->topic_size + record->content_size) + DMSG_RETAIN_OVERHEAD;
+    *octets = sum;
+    return 0;
+}
+
+/* Of a transaction that nothing can fail any more. */
+static int memory_tally(
+    struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error)
+{
+    (void)error;
+    dmsg_store_take_count(&memory_of(store)->counts, word, more);
+    return 0;
+}
+
+static int memory_counts(
+    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
+{
+    struct dmsg_store_depths depths;
+    int code = memory_depths(store, &depths, error);
+    *out = memory_of(store)->counts;
+    out->delivered -= depths.undelivered;
+    return code;
+}
+
 static int memory_issued_until(
     struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error)
 {
@@ -453,6 +509,8 @@ static const struct dmsg_store_operations memory_operations = {
     .remember = memory_remember,
     .keep = memory_keep,
     .next = memory_next,
+    .can_note = memory_can_note,
+    .note = memory_note,
     .delivered = memory_delivered,
     .failed = memory_failed,
     .kept = memory_kept,
@@ -466,6 +524,9 @@ static const struct dmsg_store_operations memory_operations = {
     .deadline = memory_deadline,
     .note_issued = memory_note_issued,
     .depths = memory_depths,
+    .pending = memory_pending,
+    .tally = memory_tally,
+    .counts = memory_counts,
     .issued_until = memory_issued_until,
     .times = memory_times,
     .purge = memory_purge,

@@ -47,6 +47,7 @@ struct dmsg_memory_record {
     char kid[DMSG_KEY_ID_SIZE];
     int64_t issued_at, expires_at, received_at;
     char content_type[DMSG_CONTENT_TYPE_MAX + 1];
+    bool stale;
     size_t topic_size, content_size;
     uint8_t octets[]; /* topic, then content */
 };

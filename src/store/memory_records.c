@@ -45,6 +45,7 @@ static void fill_record(struct dmsg_memory_record *record, const struct dmsg_sto
     record->expires_at = message->expires_at;
     record->received_at = entry->received_at;
     memcpy(record->content_type, message->content_type, sizeof record->content_type);
+    record->stale = message->stale;
     record->topic_size = entry->topic.size;
     record->content_size = content.size;
     if (entry->topic.size > 0)
@@ -92,6 +93,7 @@ void dmsg_memory_record_show(const struct dmsg_memory_record *record, struct dms
         .received_at = record->received_at,
         .delivery = record->aside ? DMSG_FAILED : DMSG_UNDELIVERED,
         .failures = record->failures,
+        .stale = record->stale,
         .topic = {record->octets, record->topic_size},
         .content = {record->octets + record->topic_size, record->content_size}};
     memcpy(out->id, record->id, sizeof out->id);

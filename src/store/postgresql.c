@@ -175,13 +175,14 @@ static int pg_keep(
     sender->verified = true;
     if (message->format == DMSG_FORMAT_V1 && !sender->sent_v1)
         sender->sent_v1 = sender->first_v1 = true;
-    pg->octets += (int64_t)(message->payload.size + entry->topic.size) + DMSG_RETAIN_OVERHEAD;
+    int64_t octets = (int64_t)(message->payload.size + entry->topic.size) + DMSG_RETAIN_OVERHEAD;
+    pg->octets += octets;
     if (message->issued_at > pg->newest_issued)
         pg->newest_issued = message->issued_at;
-    return dmsg_pq_queue(pg->pq, DMSG_PG_KEEP, NULL, NULL, error, "iiitttiiitss", pg->recipient,
+    return dmsg_pq_queue(pg->pq, DMSG_PG_KEEP, NULL, NULL, error, "iiitttiiitssii", pg->recipient,
         pg->me, (int64_t)message->format, message->sender.text, message->id, message->kid,
         message->issued_at, message->expires_at, entry->received_at, message->content_type,
-        entry->topic, dmsg_buffer_span(&message->payload));
+        entry->topic, dmsg_buffer_span(&message->payload), (int64_t)message->stale, octets);
 }
 
 /* Of the rows that were read: text and numbers are copied, topic and content borrowed. */
@@ -196,7 +197,8 @@ static void show(const struct dmsg_pq_rows *rows, int at, struct dmsg_record *ou
         .topic = dmsg_pq_rows_span(rows, at, 9),
         .content = dmsg_pq_rows_span(rows, at, 10),
         .delivery = (enum dmsg_delivery)dmsg_pq_rows_number(rows, at, 11),
-        .failures = dmsg_pq_rows_number(rows, at, 12)};
+        .failures = dmsg_pq_rows_number(rows, at, 12),
+        .stale = dmsg_pq_rows_number(rows, at, 13) != 0};
     strncpy(out->sender.text, dmsg_pq_rows_text(rows, at, 2), sizeof out->sender.text - 1);
     out->sender.size = (uint8_t)strlen(out->sender.text);
     strncpy(out->id, dmsg_pq_rows_text(rows, at, 3), sizeof out->id - 1);
@@ -293,6 +295,41 @@ static int pg_depths(
     return 0;
 }
 
+static int pg_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
+{
+    struct dmsg_postgresql *pg = dmsg_pg_of(store);
+    int code = dmsg_pg_ready(pg, error);
+    if (code == 0)
+        code = dmsg_pq_number(pg->pq, DMSG_PG_PENDING, octets, error, "i", pg->me);
+    return code < 0 ? code : 0;
+}
+
+/* ------------------------------------------------------------------------------------ counts */
+
+static int pg_tally(
+    struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error)
+{
+    struct dmsg_postgresql *pg = dmsg_pg_of(store);
+    return dmsg_pq_queue(
+        pg->pq, DMSG_PG_TALLY, NULL, NULL, error, "iti", pg->recipient, word, more);
+}
+
+static int pg_counts(
+    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
+{
+    struct dmsg_postgresql *pg = dmsg_pg_of(store);
+    struct dmsg_pq_rows *rows = NULL;
+    int code = dmsg_pg_ready(pg, error);
+    if (code == 0)
+        code = dmsg_pq_run(pg->pq, DMSG_PG_COUNTS, &rows, error, "i", pg->recipient);
+    if (code < 0)
+        return code;
+    for (int i = 0; i < dmsg_pq_rows_count(rows); i++)
+        dmsg_store_take_count(out, dmsg_pq_rows_text(rows, i, 0), dmsg_pq_rows_number(rows, i, 1));
+    dmsg_pq_rows_free(&rows);
+    return 0;
+}
+
 /* ------------------------------------------------------------------------------------- notes */
 
 static int pg_note_issued(
@@ -347,6 +384,9 @@ static const struct dmsg_store_operations pg_operations = {
     .waited = dmsg_pg_waited,
     .deadline = dmsg_pg_deadline,
     .depths = pg_depths,
+    .pending = pg_pending,
+    .tally = pg_tally,
+    .counts = pg_counts,
     .take_over = dmsg_pg_take_over,
     .note_issued = pg_note_issued,
     .issued_until = pg_issued_until,

@@ -47,6 +47,9 @@
     X(DELIVERED)                                                                                   \
     X(FAILED)                                                                                      \
     X(DEPTHS)                                                                                      \
+    X(PENDING)                                                                                     \
+    X(TALLY)                                                                                       \
+    X(COUNTS)                                                                                      \
     X(WAITS)                                                                                       \
     X(WAIT)                                                                                        \
     X(WAITING)                                                                                     \

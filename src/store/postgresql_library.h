@@ -62,6 +62,7 @@ struct dmsg_pq {
     struct dmsg_pq_config config;
     PGconn *connection; /* NULL: none */
     int64_t connect_at; /* dmsg_now_ms(): no try before */
+    bool connected;     /* once, ever */
     struct dmsg_pq_taker takers[DMSG_PQ_QUEUE];
     size_t queued;
     size_t octets;

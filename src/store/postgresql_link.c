@@ -31,8 +31,10 @@ static const struct {
     {"40P01", "two receivers waited for each other's transaction; it can be done again"},
     {"55P03", "another receiver's transaction has held what is needed for five seconds"},
     {"53100", "the server's disk is full: make room there"},
-    {"42501", "the role may not do that: grant it what the README says"},
+    {"42501", "the role may not do that: grant it what doc/SCALING.md says"},
     {"25006", "the server is read-only: a standby, or told so"},
+    {"42P05", "the session is another's: a pooler in between must be in session mode"},
+    {"26000", "the session is another's: a pooler in between must be in session mode"},
 };
 
 int dmsg_pq_fail_result(struct dmsg_pq *pq, const PGresult *result, struct dmsg_error *error)
@@ -163,11 +165,20 @@ static int settle(struct dmsg_pq *pq, struct dmsg_error *error)
     return code;
 }
 
+/* A try that took long is followed by a pause that takes longer. */
+static int64_t next_try(int64_t began)
+{
+    int64_t now = dmsg_now_ms(), pause = (now - began) * DMSG_PQ_PAUSE_FACTOR;
+    return now + (pause > DMSG_PQ_PAUSE ? pause : DMSG_PQ_PAUSE);
+}
+
 static int connect_now(struct dmsg_pq *pq, struct dmsg_error *error)
 {
     const char *keywords[64], *values[64];
     size_t count = 0;
-    const char *const defaults[][2] = {{"connect_timeout", DMSG_PQ_CONNECT_TIMEOUT},
+    int64_t began = dmsg_now_ms();
+    const char *const defaults[][2] = {
+        {"connect_timeout", pq->connected ? DMSG_PQ_AGAIN_TIMEOUT : DMSG_PQ_CONNECT_TIMEOUT},
         {"tcp_user_timeout", DMSG_PQ_USER_TIMEOUT}, {"application_name", "danemsg"}};
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
         if (option_of(pq, defaults[i][0]) != NULL)
@@ -186,14 +197,18 @@ static int connect_now(struct dmsg_pq *pq, struct dmsg_error *error)
     values[count++] = "UTF8";
     keywords[count] = values[count] = NULL;
     pq->connection = pq->call.PQconnectdbParams(keywords, values, 0);
-    pq->connect_at = dmsg_now_ms() + DMSG_PQ_PAUSE;
+    pq->connect_at = next_try(began);
     if (pq->connection == NULL)
         return dmsg_fail_memory(error);
     if (pq->call.PQstatus(pq->connection) != CONNECTION_OK)
         return dmsg_pq_fail(pq, "not there", error);
     pq->call.PQsetNoticeReceiver(pq->connection, ignore_notice, NULL);
-    pq->connect_at = 0;
-    return settle(pq, error);
+    int code = settle(pq, error);
+    if (code == 0) {
+        pq->connect_at = 0;
+        pq->connected = true;
+    }
+    return code;
 }
 
 /* A server that went away while nothing was asked of it has said so by now: first why, then the end

@@ -5,8 +5,8 @@
  * costs a few round trips and not one for each message. What a queued statement gives goes to its
  * `take`, in the order of queueing. After a failure everything up to the next sync has failed.
  *
- * A connection that was lost fails whatever is under way. dmsg_pq_ready makes a new one, at most
- * one try in DMSG_PQ_PAUSE.
+ * A connection that was lost fails whatever is under way. dmsg_pq_ready makes a new one, with
+ * pauses between its tries (DMSG_PQ_PAUSE).
  */
 #ifndef DANEMSG_STORE_POSTGRESQL_LINK_H
 #define DANEMSG_STORE_POSTGRESQL_LINK_H
@@ -14,12 +14,15 @@
 #include "danemsg/error.h"
 #include "danemsg/span.h"
 
-/* Milliseconds between two tries to connect. */
+/* Milliseconds between two tries to connect, and how many times as long as the last try: where
+   nothing answers, a receiver spends less than a tenth of its time on that. */
 #define DMSG_PQ_PAUSE 1000
-/* Seconds that one try may take, and milliseconds without an answer of the other machine's kernel
-   after which a connection is lost: a receiver's loop waits for them, and its broker must not give
-   it up meanwhile. The URL may say otherwise. */
+#define DMSG_PQ_PAUSE_FACTOR 10
+/* Seconds that the first try may take, and a later one: libpq's least; and milliseconds without an
+   answer of the other machine's kernel after which a connection is lost: a receiver's loop waits
+   for them, and its broker must not give it up meanwhile. The URL may say otherwise. */
 #define DMSG_PQ_CONNECT_TIMEOUT "5"
+#define DMSG_PQ_AGAIN_TIMEOUT "2"
 #define DMSG_PQ_USER_TIMEOUT "15000"
 /* Milliseconds that a statement waits for another session's transaction, as with SQLite. */
 #define DMSG_PQ_LOCK_TIMEOUT 5000

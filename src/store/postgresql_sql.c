@@ -1,5 +1,7 @@
 #include "store/postgresql.h"
 
+#define OVERHEAD DMSG_STORE_NUMBER(DMSG_RETAIN_OVERHEAD)
+
 /*
  * Version 1: the tables of the SQLite store with a recipient in every key, in a schema of their
  * own, so that several identities and other programs can share a database. `receiver` has who
@@ -47,8 +49,22 @@ static const char *const version_1[] = {
     " until int8 NOT NULL, PRIMARY KEY (recipient, kid))",
     NULL};
 
+/* Version 2, as that of the SQLite store. */
+static const char *const version_2[] = {
+    "CREATE TABLE danemsg.tally (recipient int8 NOT NULL, word text NOT NULL, count int8 NOT NULL,"
+    " PRIMARY KEY (recipient, word))",
+    "INSERT INTO danemsg.tally SELECT recipient, '" DMSG_STORE_ACCEPTED "', count(*)"
+    " FROM danemsg.inbox GROUP BY recipient",
+    "INSERT INTO danemsg.tally SELECT recipient, '" DMSG_STORE_PUT_ASIDE "', count(*)"
+    " FROM danemsg.pending WHERE aside <> 0 GROUP BY recipient",
+    "ALTER TABLE danemsg.inbox ADD COLUMN stale int8 NOT NULL DEFAULT 0",
+    "ALTER TABLE danemsg.pending ADD COLUMN octets int8 NOT NULL DEFAULT 0",
+    "UPDATE danemsg.pending p SET octets = octet_length(i.topic) + octet_length(i.content) +"
+    " " OVERHEAD " FROM danemsg.inbox i WHERE i.row = p.row",
+    NULL};
+
 /* A new version appends the step that leads to it, and changes none that is there. */
-const char *const *const dmsg_pg_steps[] = {version_1};
+const char *const *const dmsg_pg_steps[] = {version_1, version_2};
 const size_t dmsg_pg_step_count = sizeof dmsg_pg_steps / sizeof dmsg_pg_steps[0];
 
 /* First keys of advisory locks: of living receivers, and of a recipient's ids. */
@@ -117,14 +133,14 @@ const char *const dmsg_pg_texts[DMSG_PG_COUNT] = {
     [DMSG_PG_KEEP] =
         "WITH kept AS (INSERT INTO danemsg.inbox VALUES"
         " (nextval('danemsg.message_row'), $1, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-        " $12) RETURNING row) INSERT INTO danemsg.pending SELECT row, $1, $2::int8, 0, 0"
-        " FROM kept",
-    [DMSG_PG_NEXT] = AHEAD(RECORD("i") ", 0::int8, i.failures",
+        " $12, $13) RETURNING row) INSERT INTO danemsg.pending SELECT row, $1, $2::int8, 0, 0,"
+        " $14::int8 FROM kept",
+    [DMSG_PG_NEXT] = AHEAD(RECORD("i") ", 0::int8, i.failures, i.stale",
         "danemsg.pending p JOIN danemsg.inbox USING (row)",
         "p.owner = $1 AND p.aside = 0 AND p.row > $2"),
     [DMSG_PG_KEPT] = AHEAD(
         RECORD("i") ", CASE WHEN i.aside IS NULL THEN 1 WHEN i.aside <> 0 THEN 2 ELSE 0 END::int8,"
-                    " coalesce(i.failures, 0)",
+                    " coalesce(i.failures, 0), i.stale",
         "danemsg.inbox n LEFT JOIN danemsg.pending p USING (row)", "n.recipient = $1 AND row > $2"),
     [DMSG_PG_DELIVERED] = "DELETE FROM danemsg.pending WHERE recipient = $1 AND row = $2",
     [DMSG_PG_FAILED] = "UPDATE danemsg.pending SET failures = failures + 1,"
@@ -135,13 +151,22 @@ const char *const dmsg_pg_texts[DMSG_PG_COUNT] = {
                        " (SELECT count(*) FROM danemsg.inbox WHERE recipient = $1) - count(*)"
                        " FROM danemsg.pending p WHERE p.recipient = $1",
 
+    [DMSG_PG_PENDING] =
+        "SELECT coalesce(sum(octets), 0)::int8 FROM danemsg.pending WHERE owner = $1",
+    [DMSG_PG_TALLY] = "INSERT INTO danemsg.tally AS t VALUES ($1, $2, $3) ON CONFLICT"
+                      " (recipient, word) DO UPDATE SET count = t.count + excluded.count",
+    [DMSG_PG_COUNTS] =
+        "SELECT word, count FROM danemsg.tally WHERE recipient = $1 UNION ALL"
+        " SELECT '" DMSG_STORE_UNDELIVERED "', count(*) FROM danemsg.pending WHERE recipient = $1"
+        " AND aside = 0",
+
     [DMSG_PG_WAITS] = "SELECT 1::int8 FROM danemsg.waiting WHERE recipient = $1 AND sender = $2"
                       " AND id = $3 AND digest = $4",
     [DMSG_PG_WAIT] = "INSERT INTO danemsg.waiting VALUES (nextval('danemsg.message_row'), $1, $2,"
                      " $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
-    [DMSG_PG_WAITING] =
-        AHEAD(RECORD("i") ", 0::int8, 0::int8", "danemsg.waiting", "owner = $1 AND row > $2"),
-    [DMSG_PG_WAITING_OF] = AHEAD(RECORD("i") ", 0::int8, 0::int8", "danemsg.waiting",
+    [DMSG_PG_WAITING] = AHEAD(
+        RECORD("i") ", 0::int8, 0::int8, 0::int8", "danemsg.waiting", "owner = $1 AND row > $2"),
+    [DMSG_PG_WAITING_OF] = AHEAD(RECORD("i") ", 0::int8, 0::int8, 0::int8", "danemsg.waiting",
         "owner = $1 AND row > $2 AND sender = $3"),
     [DMSG_PG_WAITING_LAST] = "SELECT coalesce(max(row), 0) FROM danemsg.waiting WHERE owner = $1",
     [DMSG_PG_WAITING_FACTS] = "SELECT format, trusted, issued, expires, received"

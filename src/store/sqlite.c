@@ -151,18 +151,19 @@ static int sqlite_keep(
     struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
     struct dmsg_sqlite_meta *meta = &sqlite->meta;
     const struct dmsg_message *message = entry->message;
-    int code = dmsg_sqlite_do(sqlite, DMSG_SQL_KEEP, error, "iitttiiitss", ++meta->last_row,
+    int64_t octets = (int64_t)(message->payload.size + entry->topic.size) + DMSG_RETAIN_OVERHEAD;
+    int code = dmsg_sqlite_do(sqlite, DMSG_SQL_KEEP, error, "iitttiiitssi", ++meta->last_row,
         (int64_t)message->format, message->sender.text, message->id, message->kid,
         message->issued_at, message->expires_at, entry->received_at, message->content_type,
-        entry->topic, dmsg_buffer_span(&message->payload));
+        entry->topic, dmsg_buffer_span(&message->payload), (int64_t)message->stale);
     if (code == 0)
-        code = dmsg_sqlite_do(sqlite, DMSG_SQL_PEND, error, "i", meta->last_row);
+        code = dmsg_sqlite_do(sqlite, DMSG_SQL_PEND, error, "ii", meta->last_row, octets);
     if (code == 0 && message->format == DMSG_FORMAT_V1 && !sqlite->sender.sent_v1) {
         code = dmsg_sqlite_do(sqlite, DMSG_SQL_SENT_V1, error, "i", sqlite->sender.row);
         sqlite->sender.sent_v1 = true;
     }
     meta->kept++;
-    meta->octets += (int64_t)(message->payload.size + entry->topic.size) + DMSG_RETAIN_OVERHEAD;
+    meta->octets += octets;
     if (message->issued_at > meta->newest_issued)
         meta->newest_issued = message->issued_at;
     sqlite->meta_changed = true;
@@ -172,13 +173,51 @@ static int sqlite_keep(
 static int sqlite_next(
     struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
 {
-    return dmsg_sqlite_show_after(store, DMSG_SQL_NEXT, after, out, error);
+    struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
+    struct dmsg_sqlite_marks *marks = &sqlite->marks;
+    int64_t last = store->in_transaction ? sqlite->committed_row : INT64_MAX;
+    int code = dmsg_sqlite_marks_open(sqlite, error);
+    if (code < 0)
+        return code;
+    marks->offered_row = 0;
+    while ((code = dmsg_sqlite_run(sqlite, DMSG_SQL_NEXT, error, "ii", after, last)) == 1) {
+        after = dmsg_sqlite_number(sqlite, DMSG_SQL_NEXT, 0);
+        if (!dmsg_sqlite_marked(sqlite, after))
+            break;
+        dmsg_sqlite_end(sqlite, DMSG_SQL_NEXT);
+    }
+    if (code == 0 && !store->in_transaction)
+        return dmsg_sqlite_marks_settle(sqlite, error);
+    if (code == 1)
+        code = dmsg_sqlite_show(sqlite, DMSG_SQL_NEXT, out, error);
+    if (code == 1) {
+        marks->offered_row = out->row;
+        memcpy(marks->offered_id, out->id, sizeof marks->offered_id);
+    }
+    return code;
+}
+
+/* Before it is told what is delivered. */
+static int settle_marks(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
+{
+    return sqlite->store.in_transaction ? 0 : dmsg_sqlite_marks_settle(sqlite, error);
 }
 
 static int sqlite_kept(
     struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
 {
-    return dmsg_sqlite_show_after(store, DMSG_SQL_KEPT, after, out, error);
+    int code = settle_marks(dmsg_sqlite_of(store), error);
+    return code < 0 ? code : dmsg_sqlite_show_after(store, DMSG_SQL_KEPT, after, out, error);
+}
+
+static bool sqlite_can_note(const struct dmsg_store *store)
+{
+    return dmsg_sqlite_marks_room((const struct dmsg_sqlite *)store);
+}
+
+static bool sqlite_note(struct dmsg_store *store, int64_t row)
+{
+    return dmsg_sqlite_mark(dmsg_sqlite_of(store), row);
 }
 
 static int no_such_delivery(struct dmsg_error *error)
@@ -217,7 +256,9 @@ static int sqlite_depths(
     struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error)
 {
     struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
-    int code = dmsg_sqlite_run(sqlite, DMSG_SQL_DEPTHS, error, "");
+    int code = settle_marks(sqlite, error);
+    if (code == 0)
+        code = dmsg_sqlite_run(sqlite, DMSG_SQL_DEPTHS, error, "");
     if (code != 1)
         return code < 0 ? code : dmsg_fail(error, DMSG_E_INTERNAL, "counting messages");
     out->waiting = dmsg_sqlite_number(sqlite, DMSG_SQL_DEPTHS, 0);
@@ -226,6 +267,36 @@ static int sqlite_depths(
     out->delivered = dmsg_sqlite_number(sqlite, DMSG_SQL_DEPTHS, 3);
     dmsg_sqlite_end(sqlite, DMSG_SQL_DEPTHS);
     return 0;
+}
+
+static int sqlite_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
+{
+    struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
+    int code = settle_marks(sqlite, error);
+    if (code == 0)
+        code = dmsg_sqlite_get(sqlite, DMSG_SQL_PENDING, octets, error, "");
+    return code < 0 ? code : 0;
+}
+
+static int sqlite_tally(
+    struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error)
+{
+    return dmsg_sqlite_do(dmsg_sqlite_of(store), DMSG_SQL_TALLY, error, "ti", word, more);
+}
+
+static int sqlite_counts(
+    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
+{
+    struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
+    int code = settle_marks(sqlite, error);
+    if (code == 0)
+        code = dmsg_sqlite_run(sqlite, DMSG_SQL_COUNTS, error, "");
+    while (code == 1) {
+        dmsg_store_take_count(out, dmsg_sqlite_text(sqlite, DMSG_SQL_COUNTS, 0),
+            dmsg_sqlite_number(sqlite, DMSG_SQL_COUNTS, 1));
+        code = dmsg_sqlite_step(sqlite, DMSG_SQL_COUNTS, error);
+    }
+    return code;
 }
 
 static int sqlite_issued_until(
@@ -250,6 +321,8 @@ static const struct dmsg_store_operations sqlite_operations = {
     .remember = sqlite_remember,
     .keep = sqlite_keep,
     .next = sqlite_next,
+    .can_note = sqlite_can_note,
+    .note = sqlite_note,
     .delivered = sqlite_delivered,
     .failed = sqlite_failed,
     .kept = sqlite_kept,
@@ -263,6 +336,9 @@ static const struct dmsg_store_operations sqlite_operations = {
     .deadline = dmsg_sqlite_deadline,
     .note_issued = sqlite_note_issued,
     .depths = sqlite_depths,
+    .pending = sqlite_pending,
+    .tally = sqlite_tally,
+    .counts = sqlite_counts,
     .issued_until = sqlite_issued_until,
     .times = sqlite_times,
     .purge = dmsg_sqlite_purge,

@@ -40,6 +40,7 @@
     X(NEXT)                                                                                        \
     X(KEPT)                                                                                        \
     X(DELIVERED)                                                                                   \
+    X(MARK_AGAIN)                                                                                  \
     X(FAILED)                                                                                      \
     X(WAITS)                                                                                       \
     X(WAIT)                                                                                        \
@@ -51,6 +52,9 @@
     X(CHARGE)                                                                                      \
     X(SETTLE)                                                                                      \
     X(DEPTHS)                                                                                      \
+    X(PENDING)                                                                                     \
+    X(TALLY)                                                                                       \
+    X(COUNTS)                                                                                      \
     X(NOTE_ISSUED)                                                                                 \
     X(ISSUED_UNTIL)                                                                                \
     X(SUM_IDS)                                                                                     \
@@ -99,6 +103,19 @@ struct dmsg_sqlite_meta {
     int64_t kept, octets; /* of the inbox, which is too large to be counted each time */
 };
 
+/* Messages that were handed out and are not marked in the database yet. */
+#define DMSG_SQLITE_MARKS 1024
+struct dmsg_sqlite_marks {
+    bool opened;
+    int fd;                       /* of PATH-delivered; -1: there is none, each is marked at once */
+    uint64_t next, applied, done; /* numbers of marks: the next one's; below it, in the open
+                                     transaction; below it, committed */
+    int64_t rows[DMSG_SQLITE_MARKS]; /* by number, in a ring */
+    int64_t highest;                 /* at least the largest row of those not committed */
+    int64_t offered_row;             /* given out last, 0: none */
+    char offered_id[DMSG_MESSAGE_ID_SIZE];
+};
+
 struct dmsg_sqlite {
     struct dmsg_store store;
     sqlite3 *db;
@@ -110,6 +127,7 @@ struct dmsg_sqlite {
     /* Of the open transaction. */
     struct dmsg_sqlite_meta meta;
     bool meta_changed;
+    int64_t committed_row; /* later ones are this transaction's */
     struct {
         struct dmsg_name name; /* size 0: none */
         int64_t row, zone;
@@ -117,6 +135,8 @@ struct dmsg_sqlite {
         int64_t purged_until;
     } sender;                  /* the one that was looked up last */
     int64_t counted_zone, ids; /* ids that are still to be added to a zone's count */
+
+    struct dmsg_sqlite_marks marks;
 
     /* Where purge and retention go on. */
     int64_t purge_zone, purge_sender, retain_row, largest_zone;
@@ -140,6 +160,9 @@ int dmsg_sqlite_fail(const struct dmsg_sqlite *sqlite, int code, struct dmsg_err
  */
 int dmsg_sqlite_run(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,
     struct dmsg_error *error, const char *types, ...) DMSG_MUST_CHECK;
+/* The next row of a statement that has one: 1, or 0 or negative as from run. */
+int dmsg_sqlite_step(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_sqlite_end(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which);
 /* As run, for a statement whose rows, if any, are of no interest: 0 or negative. */
 int dmsg_sqlite_do(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,
@@ -168,6 +191,31 @@ int dmsg_sqlite_begin(
     struct dmsg_sqlite *sqlite, bool durable, struct dmsg_error *error) DMSG_MUST_CHECK;
 int dmsg_sqlite_commit(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_sqlite_rollback(struct dmsg_sqlite *sqlite);
+
+/* -------------------------------------------------------------------------- sqlite_marks.c */
+
+/* Marking a delivery in the database costs a transaction. So marks go into a file first, with one
+   write, and into the database with the next transaction, or when nothing is left to deliver. */
+
+/* Before the first message is given out: marks what a killed process had handed out. */
+int dmsg_sqlite_marks_open(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Is there room for one more? Not in a file that is another process's, or cannot be written. */
+bool dmsg_sqlite_marks_room(const struct dmsg_sqlite *sqlite);
+/* The message that was given out last was delivered: true when that survives this process. */
+bool dmsg_sqlite_mark(struct dmsg_sqlite *sqlite, int64_t row);
+/* Delivered, though the database does not say so yet. */
+bool dmsg_sqlite_marked(const struct dmsg_sqlite *sqlite, int64_t row);
+static inline int64_t dmsg_sqlite_marks_left(const struct dmsg_sqlite *sqlite)
+{
+    const struct dmsg_sqlite_marks *marks = &sqlite->marks;
+    return (int64_t)(marks->next - (sqlite->store.in_transaction ? marks->applied : marks->done));
+}
+/* At the beginning of a transaction, after its end; and in one of their own, if there are any. */
+int dmsg_sqlite_marks_apply(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
+void dmsg_sqlite_marks_committed(struct dmsg_sqlite *sqlite);
+int dmsg_sqlite_marks_settle(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* The last of them, and the file's end. */
+void dmsg_sqlite_marks_close(struct dmsg_sqlite *sqlite);
 
 /* ------------------------------------------------------------------------- sqlite_record.c */
 

@@ -269,6 +269,7 @@ int dmsg_sqlite_open(struct dmsg_sqlite *sqlite, const char *path,
 
 void dmsg_sqlite_close(struct dmsg_sqlite *sqlite)
 {
+    dmsg_sqlite_marks_close(sqlite);
     for (size_t i = 0; i < DMSG_SQL_COUNT; i++)
         sqlite3_finalize(sqlite->statements[i]);
     sqlite3_close(sqlite->db);
@@ -324,6 +325,9 @@ int dmsg_sqlite_begin(struct dmsg_sqlite *sqlite, bool durable, struct dmsg_erro
         return code;
     forget_transaction(sqlite);
     code = dmsg_sqlite_read_meta(sqlite, &sqlite->meta, error);
+    sqlite->committed_row = sqlite->meta.last_row;
+    if (code == 0)
+        code = dmsg_sqlite_marks_apply(sqlite, error);
     if (code < 0)
         dmsg_sqlite_rollback(sqlite);
     return code;
@@ -341,9 +345,11 @@ int dmsg_sqlite_commit(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
             meta->newest_issued, meta->purged_until, meta->kept, meta->octets);
     if (code == 0)
         code = dmsg_sqlite_do(sqlite, DMSG_SQL_COMMIT, error, "");
-    if (code == 0)
-        forget_transaction(sqlite);
-    return code;
+    if (code < 0)
+        return code;
+    forget_transaction(sqlite);
+    dmsg_sqlite_marks_committed(sqlite);
+    return 0;
 }
 
 /* SQLite may have rolled back by itself: when the disk is full, for instance. */

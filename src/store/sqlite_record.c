@@ -36,7 +36,8 @@ int dmsg_sqlite_show(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement whic
         .expires_at = dmsg_sqlite_number(sqlite, which, 6),
         .received_at = dmsg_sqlite_number(sqlite, which, 7),
         .delivery = (enum dmsg_delivery)dmsg_sqlite_number(sqlite, which, 11),
-        .failures = dmsg_sqlite_number(sqlite, which, 12)};
+        .failures = dmsg_sqlite_number(sqlite, which, 12),
+        .stale = dmsg_sqlite_number(sqlite, which, 13) != 0};
     dmsg_sqlite_read_name(&out->sender, dmsg_sqlite_text(sqlite, which, 2));
     strncpy(out->id, dmsg_sqlite_text(sqlite, which, 3), sizeof out->id - 1);
     strncpy(out->kid, dmsg_sqlite_text(sqlite, which, 4), sizeof out->kid - 1);

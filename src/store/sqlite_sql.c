@@ -1,5 +1,7 @@
 #include "store/sqlite.h"
 
+#define OVERHEAD DMSG_STORE_NUMBER(DMSG_RETAIN_OVERHEAD)
+
 /*
  * Version 1. A row number is given once, to kept and waiting messages alike (meta.last_row): a
  * receiver remembers how far it is. `pending` has the kept messages that are not delivered, so that
@@ -45,8 +47,21 @@
     "CREATE INDEX outbox_expires ON outbox (expires);"                                             \
     "CREATE TABLE issued (kid TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 
+/*
+ * Version 2. `tally` counts what became of messages, from what is known of those that came before.
+ * A pending message has its size, so that what is not delivered can be summed without reading it.
+ */
+#define VERSION_2                                                                                  \
+    "CREATE TABLE tally (word TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;"    \
+    "INSERT INTO tally SELECT '" DMSG_STORE_ACCEPTED "', kept FROM meta;"                          \
+    "INSERT INTO tally SELECT '" DMSG_STORE_PUT_ASIDE "', count(*) FROM pending WHERE aside;"      \
+    "ALTER TABLE inbox ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;"                               \
+    "ALTER TABLE pending ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;"                            \
+    "UPDATE pending SET octets = (SELECT length(topic) + length(content) + " OVERHEAD              \
+    " FROM inbox WHERE inbox.row = pending.row);"
+
 /* A new version appends the step that leads to it, and changes none that is there. */
-const char *const dmsg_sqlite_steps[] = {VERSION_1};
+const char *const dmsg_sqlite_steps[] = {VERSION_1, VERSION_2};
 const size_t dmsg_sqlite_step_count = sizeof dmsg_sqlite_steps / sizeof dmsg_sqlite_steps[0];
 
 /* What show() in sqlite.c reads, in its order. */
@@ -82,16 +97,20 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
     [DMSG_SQL_REMEMBER] = "INSERT INTO seen (sender, id, zone, format, until)"
                           " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
 
-    [DMSG_SQL_KEEP] = "INSERT INTO inbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    [DMSG_SQL_PEND] = "INSERT INTO pending VALUES (?1, 0, 0)",
-    [DMSG_SQL_NEXT] = "SELECT " RECORD(
-        "i") ", 0, p.failures FROM pending p CROSS JOIN inbox i"
-             " ON i.row = p.row WHERE p.row > ?1 AND NOT p.aside ORDER BY p.row LIMIT 1",
+    [DMSG_SQL_KEEP] =
+        "INSERT INTO inbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [DMSG_SQL_PEND] = "INSERT INTO pending VALUES (?1, 0, 0, ?2)",
+    [DMSG_SQL_NEXT] =
+        "SELECT " RECORD("i") ", 0, p.failures, i.stale FROM pending p CROSS JOIN inbox i"
+                              " ON i.row = p.row WHERE p.row > ?1 AND p.row <= ?2 AND NOT p.aside "
+                              "ORDER BY p.row LIMIT 1",
     [DMSG_SQL_KEPT] = "SELECT " RECORD(
         "i") ", CASE WHEN p.row IS NULL THEN 1 WHEN p.aside THEN 2 ELSE 0 END,"
-             " coalesce(p.failures, 0) FROM inbox i LEFT JOIN pending p ON p.row = i.row"
+             " coalesce(p.failures, 0), i.stale FROM inbox i LEFT JOIN pending p ON p.row = i.row"
              " WHERE i.row > ?1 ORDER BY i.row LIMIT 1",
     [DMSG_SQL_DELIVERED] = "DELETE FROM pending WHERE row = ?1",
+    [DMSG_SQL_MARK_AGAIN] = "DELETE FROM pending WHERE row = ?1 AND EXISTS"
+                            " (SELECT 1 FROM inbox WHERE inbox.row = ?1 AND id = ?2)",
     [DMSG_SQL_FAILED] = "UPDATE pending SET failures = failures + 1, aside = failures + 1 >= ?2"
                         " WHERE row = ?1 AND NOT aside RETURNING aside",
 
@@ -99,9 +118,9 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
     [DMSG_SQL_WAIT] = "INSERT INTO waiting"
                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [DMSG_SQL_WAITING] =
-        "SELECT " RECORD("w") ", 0, 0 FROM waiting w WHERE w.row > ?1 ORDER BY w.row LIMIT 1",
+        "SELECT " RECORD("w") ", 0, 0, 0 FROM waiting w WHERE w.row > ?1 ORDER BY w.row LIMIT 1",
     [DMSG_SQL_WAITING_OF] =
-        "SELECT " RECORD("w") ", 0, 0 FROM waiting w INDEXED BY waiting_sender"
+        "SELECT " RECORD("w") ", 0, 0, 0 FROM waiting w INDEXED BY waiting_sender"
                               " WHERE w.sender = ?1 AND w.row > ?2 ORDER BY w.row LIMIT 1",
     [DMSG_SQL_WAITING_FACTS] = "SELECT format, trusted, issued, expires, received, sender,"
                                " length(topic) + length(content) FROM waiting WHERE row = ?1",
@@ -114,6 +133,11 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
     [DMSG_SQL_DEPTHS] = "SELECT (SELECT count(*) FROM waiting), count(*) FILTER (WHERE NOT aside),"
                         " count(*) FILTER (WHERE aside),"
                         " (SELECT kept FROM meta) - count(*) FROM pending",
+    [DMSG_SQL_PENDING] = "SELECT coalesce(sum(octets), 0) FROM pending",
+    [DMSG_SQL_TALLY] = "INSERT INTO tally VALUES (?1, ?2) ON CONFLICT (word) DO UPDATE"
+                       " SET count = count + ?2",
+    [DMSG_SQL_COUNTS] = "SELECT word, count FROM tally UNION ALL SELECT '" DMSG_STORE_UNDELIVERED
+                        "', count(*) FROM pending WHERE NOT aside",
     [DMSG_SQL_NOTE_ISSUED] = "INSERT INTO issued VALUES (?1, ?2) ON CONFLICT (kid) DO UPDATE"
                              " SET until = max(until, ?2)",
     [DMSG_SQL_ISSUED_UNTIL] = "SELECT until FROM issued WHERE kid = ?1",

@@ -67,6 +67,16 @@ static int bind(sqlite3_stmt *statement, int at, char type, va_list *arguments)
         statement, at, span.size > 0 ? (const void *)span.data : "", span.size, SQLITE_STATIC);
 }
 
+static int after_step(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which, int result,
+    struct dmsg_error *error)
+{
+    if (result == SQLITE_ROW)
+        return 1;
+    int code = result == SQLITE_DONE ? 0 : dmsg_sqlite_fail(sqlite, DMSG_E_INTERNAL, error);
+    sqlite3_reset(sqlite->statements[which]);
+    return code;
+}
+
 static int run(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,
     struct dmsg_error *error, const char *types, va_list *arguments)
 {
@@ -79,12 +89,13 @@ static int run(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,
         result = bind(statement, i + 1, types[i], arguments);
     if (result == SQLITE_OK)
         result = sqlite3_step(statement);
-    if (result == SQLITE_ROW)
-        return 1;
-    if (result != SQLITE_DONE)
-        code = dmsg_sqlite_fail(sqlite, DMSG_E_INTERNAL, error);
-    sqlite3_reset(statement);
-    return code;
+    return after_step(sqlite, which, result, error);
+}
+
+int dmsg_sqlite_step(
+    struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which, struct dmsg_error *error)
+{
+    return after_step(sqlite, which, sqlite3_step(sqlite->statements[which]), error);
 }
 
 int dmsg_sqlite_run(struct dmsg_sqlite *sqlite, enum dmsg_sqlite_statement which,

@@ -1,6 +1,8 @@
 #include "base/fail.h"
 #include "store/backend.h"
 
+#include <string.h>
+
 /* A clock that was set forward can forge at most this much of the time that lets ids be forgotten
    (doc/PROTOCOL.md, "The receiver's decision"). */
 #define PURGE_AHEAD 86400
@@ -25,6 +27,12 @@ void dmsg_store_close(struct dmsg_store **store)
 
 /* ---------------------------------------------------------------------------- transactions */
 
+static void forget_counts(struct dmsg_store *store)
+{
+    store->counting = (struct dmsg_store_counts){0};
+    store->has_counted = false;
+}
+
 static int begin(struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
     if (store->in_transaction)
@@ -34,6 +42,7 @@ static int begin(struct dmsg_store *store, bool durable, struct dmsg_error *erro
         return code;
     store->in_transaction = true;
     store->broken = false;
+    forget_counts(store);
     return 0;
 }
 
@@ -55,6 +64,32 @@ void dmsg_store_rollback(struct dmsg_store *store)
     store->in_transaction = false;
 }
 
+/* One statement for each word of the transaction, none for a transaction without any. */
+static int write_counts(struct dmsg_store *store, struct dmsg_error *error)
+{
+    const struct dmsg_store_counts *counting = &store->counting;
+    int (*tally)(struct dmsg_store *, const char *, int64_t, struct dmsg_error *) =
+        store->operations->tally;
+    int code = 0;
+    if (counting->accepted != 0)
+        code = tally(store, DMSG_STORE_ACCEPTED, counting->accepted, error);
+    if (code == 0 && counting->put_aside != 0)
+        code = tally(store, DMSG_STORE_PUT_ASIDE, counting->put_aside, error);
+    for (int i = 0; code == 0 && i < DMSG_ERROR_COUNT; i++) {
+        if (counting->refused[i] != 0)
+            code = tally(store, dmsg_error_word(-1 - i), counting->refused[i], error);
+    }
+    return code;
+}
+
+static void add_counts(struct dmsg_store_counts *sum, const struct dmsg_store_counts *more)
+{
+    sum->accepted += more->accepted;
+    sum->put_aside += more->put_aside;
+    for (int i = 0; i < DMSG_ERROR_COUNT; i++)
+        sum->refused[i] += more->refused[i];
+}
+
 int dmsg_store_commit(struct dmsg_store *store, struct dmsg_error *error)
 {
     if (!store->in_transaction)
@@ -64,9 +99,13 @@ int dmsg_store_commit(struct dmsg_store *store, struct dmsg_error *error)
         return dmsg_fail(error, DMSG_E_INTERNAL,
             "the store's transaction was rolled back, since a part of it failed");
     }
-    int code = store->operations->commit(store, error);
+    int code = store->has_counted ? write_counts(store, error) : 0;
+    if (code == 0)
+        code = store->operations->commit(store, error);
     if (code < 0)
         store->operations->rollback(store);
+    else if (store->has_counted)
+        add_counts(&store->counted, &store->counting);
     store->in_transaction = false;
     return code;
 }
@@ -162,7 +201,12 @@ int dmsg_store_accept(struct dmsg_store *store, const struct dmsg_message *messa
     int code = change_begin(&change, store, true, error);
     if (code < 0)
         return code;
-    return change_end(&change, accept_new(store, &entry, error), error);
+    code = accept_new(store, &entry, error);
+    if (code == 0) {
+        store->counting.accepted++;
+        store->has_counted = true;
+    }
+    return change_end(&change, code, error);
 }
 
 int dmsg_store_next(
@@ -171,9 +215,16 @@ int dmsg_store_next(
     return store->operations->next(store, after, out, error);
 }
 
+bool dmsg_store_delivers_within(const struct dmsg_store *store)
+{
+    return store->operations->can_note != NULL && store->operations->can_note(store);
+}
+
 int dmsg_store_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
     struct change change;
+    if (store->operations->note != NULL && store->operations->note(store, row))
+        return 0;
     int code = change_begin(&change, store, false, error);
     if (code < 0)
         return code;
@@ -186,7 +237,12 @@ int dmsg_store_failed(struct dmsg_store *store, int64_t row, int64_t most, struc
     int code = change_begin(&change, store, false, error);
     if (code < 0)
         return code;
-    return change_end(&change, store->operations->failed(store, row, most, error), error);
+    code = store->operations->failed(store, row, most, error);
+    if (code == 1) {
+        store->counting.put_aside++;
+        store->has_counted = true;
+    }
+    return change_end(&change, code, error);
 }
 
 int dmsg_store_kept(
@@ -382,8 +438,54 @@ int dmsg_store_depths(
     return store->operations->depths(store, out, error);
 }
 
+int dmsg_store_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
+{
+    return store->operations->pending(store, octets, error);
+}
+
 int dmsg_store_issued_until(
     struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error)
 {
     return store->operations->issued_until(store, kid, until, error);
+}
+
+/* ---------------------------------------------------------------------------------- counts */
+
+void dmsg_store_count_refused(struct dmsg_store *store, int code)
+{
+    if (!store->in_transaction || code >= 0 || code < -DMSG_ERROR_COUNT)
+        return;
+    store->counting.refused[-1 - code]++;
+    store->has_counted = true;
+}
+
+void dmsg_store_take_count(struct dmsg_store_counts *out, const char *word, int64_t count)
+{
+    int code = dmsg_error_code_of(word);
+    if (strcmp(word, DMSG_STORE_ACCEPTED) == 0) {
+        out->accepted += count;
+        out->delivered += count;
+    } else if (strcmp(word, DMSG_STORE_PUT_ASIDE) == 0) {
+        out->put_aside += count;
+        out->delivered -= count;
+    } else if (strcmp(word, DMSG_STORE_UNDELIVERED) == 0) {
+        out->delivered -= count;
+    } else if (code < 0) {
+        out->refused[-1 - code] += count;
+    }
+}
+
+int dmsg_store_counts(
+    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
+{
+    struct dmsg_store_counts counts = {0};
+    int code = store->operations->counts(store, &counts, error);
+    if (code == 0)
+        *out = counts;
+    return code;
+}
+
+const struct dmsg_store_counts *dmsg_store_counted(const struct dmsg_store *store)
+{
+    return &store->counted;
 }

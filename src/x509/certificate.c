@@ -1,6 +1,7 @@
 #include "x509/certificate.h"
 
 #include "base/cleanup.h"
+#include "base/date.h"
 #include "base/fail.h"
 #include "x509/der.h"
 
@@ -39,7 +40,7 @@ static bool read_time(int64_t *out, const ASN1_TIME *from)
     struct tm broken_down = {0};
     if (from == NULL || ASN1_TIME_to_tm(from, &broken_down) != 1)
         return false;
-    *out = timegm(&broken_down);
+    *out = dmsg_date_seconds(&broken_down);
     return true;
 }
 

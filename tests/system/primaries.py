@@ -25,12 +25,11 @@ def key_file(path, name=KEY_NAME, secret=None, algorithm="hmac-sha256", mode=0o6
 class Primary(Knot):
     """What they have in common. zones: as Knot's, "ecdsa" or the text of a zone file."""
 
-    LIMITS = ""
+    LIMITS = ""  # lines of the server's configuration that say what the key may do
 
-    def __init__(self, folder, zones, key_name=KEY_NAME, limits=None):
-        """limits: lines of the server's configuration that say what the key may do."""
+    def __init__(self, folder, zones, key_name=KEY_NAME):
         super().__init__(folder, zones)
-        self.key_name, self.limits = key_name, limits or self.LIMITS.format(key_name)
+        self.key_name, self.limits = key_name, self.LIMITS.format(key_name)
         self.key = key_file(self.folder / "tsig.key", key_name)
 
     def options(self, key=None):
@@ -122,10 +121,13 @@ distributor-threads=1
         return [program("pdns_server"), f"--config-dir={self.folder}", "--daemon=no",
                 "--guardian=no"]
 
-    def fill(self, database):
+    def make_tables(self, database):
         schema = next(path for path in self.SCHEMAS if os.path.exists(path))
         with sqlite3.connect(database) as connection:
             connection.executescript("PRAGMA synchronous=OFF;" + Path(schema).read_text())
+
+    def fill(self, database):
+        self.make_tables(database)
         self.tool("import-tsig-key", self.key_name, "hmac-sha256",
                   base64.b64encode(b"x" * 32).decode())
         for zone, file, signed in self.write_zones():

@@ -81,11 +81,13 @@ def test_usage(world, alice, bob, arguments):
 def test_help(world):
     everything = world.run("--help")
     assert everything.status == 0 and everything.err == ""
-    for line in everything.text.splitlines():
-        if line.startswith("  "):
-            command = line.split("  ")[1].split()
-            helped = world.run(*command, "--help")
-            assert helped.status == 0 and "example:" in helped.text, helped
+    table = [json.loads(line) for line in world.run("--help", "--json").text.splitlines()]
+    for command in (line["command"].split() for line in table if line.get("link") is False):
+        assert f"  {command[0]} " in everything.text
+        helped = world.run(*command, "--help")
+        assert helped.status == 0 and "example:" in helped.text, helped
+    family = world.run("identity", "--help")
+    assert family.status == 0 and "\n  rollover " in family.text, family
 
 
 def test_the_steps_by_themselves(world, alice, bob, carol):

@@ -159,6 +159,46 @@ def test_figures(world, alice):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=10)
         assert refused.value.code == 404
+        # They go on after a restart; what `status` tells of since then begins anew.
+        assert receiver.stop() == 0
+        receiver.start()
+        seen = figures(port)
+        assert seen["danemsg_accepted_total"] == seen["danemsg_delivered_total"] == "1"
+        assert seen['danemsg_refused_total{outcome="format"}'] == "1"
+        world.broker.publish(bob, b"junk")
+        wait_for(lambda: figures(port)['danemsg_refused_total{outcome="format"}'] == "2", "a count")
+        told = json.loads(status_of(world, receiver, "--json").text)
+        assert told["messages"]["altogether"] == {
+            "accepted": 1, "delivered": 1, "failed": 0, "refused": {"format": 2}}
+        assert told["receiver"]["accepted"] == 0
+        text = status_of(world, receiver).text
+        assert "altogether 1 accepted, 1 delivered, 0 failed\n" in text
+        assert "refused    altogether: format 2\n" in text
+
+
+def test_what_is_not_delivered_is_bounded(world, alice, tmp_path):
+    """Over --pending-size nothing more is taken from the broker, which is said once, until delivery
+    has caught up; then all of it comes, once."""
+    bob = world.identity("bounded.good.test")
+    gate, got, port = tmp_path / "gate", tmp_path / "got", free_port()
+    command = f"while ! test -e {gate}; do sleep 0.05; done; wc -c >> {got}"
+    messages = [world.message(alice, bob, b"%02d" % number + bytes(30000)).envelope()
+                for number in range(45)]
+    with world.receiver(bob, "--pending-size", "1", "--metrics", f"{LOOPBACK}:{port}", "--exec",
+                        command) as receiver:
+        world.broker.publish_many(bob, messages[:40], 1)
+        wait_for(lambda: "no more are taken" in receiver.err, "the bound", 30)
+        taken = figures(port)["danemsg_accepted_total"]
+        assert 34 <= int(taken) <= 40 and figures(port)["danemsg_held_back"] == "1"
+        world.broker.publish_many(bob, messages[40:], 1)
+        wait_for(lambda: "takes no more messages" in status_of(world, receiver).text, "the status")
+        assert figures(port)["danemsg_accepted_total"] == taken
+        gate.touch()
+        wait_for(lambda: got.exists() and len(got.read_text().split()) == 45, "all of them", 60)
+        assert got.read_text().split() == ["30002"] * 45
+        assert receiver.err.count("no more are taken") == 1 and receiver.count("replay") == 0
+        assert "messages are taken again" in receiver.err
+        assert figures(port)["danemsg_held_back"] == "0"
 
 
 def test_status(world, alice):
@@ -175,7 +215,10 @@ def test_status(world, alice):
         report = json.loads(status_of(world, receiver, "--json").text)
         assert report["identity"] == bob and report["receiver"]["subscribed"] is True
         assert report["receiver"]["pid"] == receiver.process.pid
-        assert report["messages"] == {"undelivered": 0, "failed": 0, "delivered": 1, "waiting": 0}
+        assert report["messages"] == {
+            "undelivered": 0, "failed": 0, "delivered": 1, "waiting": 0,
+            "altogether": {"accepted": 1, "delivered": 1, "failed": 0, "refused": {}}}
+        assert report["publisher"] is None
     after = json.loads(status_of(world, receiver, "--json").text)
     assert after["receiver"] is None and after["messages"]["delivered"] == 1
 

@@ -2,12 +2,14 @@
 
 import json
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
 
 import pytest
-from servers import PostgreSQL, wait_for
+from quickstart import GUIDES, fenced
+from servers import LOOPBACK, PostgreSQL, wait_for
 from world import Receiver
 
 GROUP = "workers"
@@ -142,6 +144,23 @@ def test_three_share_the_work(world, sender, postgres):
         assert purged.status == 0, purged
         assert exported(world, postgres, name) == []
         silent(postgres, *[member.err for member in members], listed.err, status.err)
+
+
+def test_the_role_of_the_guide(world, sender, postgres, tmp_path):
+    """What doc/SCALING.md lets the superuser do is enough; and a URL may name several hosts."""
+    [made] = [body for info, body in fenced(GUIDES / "SCALING.md") if info == "sql"]
+    for word in "ROLE", "DATABASE", "connect", "AUTHORIZATION":
+        assert made.count(f"{word} danemsg") == 1
+        made = made.replace(f"{word} danemsg", f"{word} danemsg_guide")
+    (tmp_path / "made.sql").write_text(made)
+    subprocess.run([PostgreSQL.programs() / "psql", postgres.url, "-Xqv", "ON_ERROR_STOP=1", "-f",
+                    tmp_path / "made.sql"], check=True, capture_output=True, timeout=60)
+    name = world.identity("group-erin.good.test")
+    store = (f"postgresql://danemsg_guide:a%20long%20one@{LOOPBACK}:1,{LOOPBACK}:{postgres.port}"
+             "/danemsg_guide?target_session_attrs=read-write")
+    with Member(world, postgres, name, DANEMSG_STORE=store) as member:
+        assert world.run("send", name, "SHARED", me=sender).status == 0
+        member.wait_out("SHARED")
 
 
 def test_one_member_is_there_once(world, sender, postgres):

@@ -153,7 +153,7 @@ def test_purge_never_takes_what_is_not_delivered(world, sender):
         path = f"{receiver.changes['DANEMSG_STATE']}/{name}.db"
         with sqlite3.connect(path) as database:
             (row,) = database.execute("SELECT row FROM inbox").fetchone()
-            database.execute("INSERT INTO pending VALUES (?, 10, 1)", [row])
+            database.execute("INSERT INTO pending (row, failures, aside) VALUES (?, 10, 1)", [row])
         database.close()
         assert inbox(world, receiver, "purge", "--all", "--force").text.startswith("0 ")
         shown = inbox(world, receiver, "show", row)

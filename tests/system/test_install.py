@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from quickstart import README, fenced
 from world import DANEMSG, ROOT
 
 HEADERS = sorted(path.name for path in (ROOT / "include" / "danemsg").glob("*.h"))
@@ -59,6 +60,16 @@ def test_a_header_stands_by_itself(compile_flags, tmp_path, header):
         "-c", source, "-o", tmp_path / "one.o")
 
 
+def test_manuals_and_completions_are_installed(installed):
+    pages = {path.name for path in (ROOT / "man").glob("*.[0-9]")}
+    assert pages <= {path.name for path in installed.rglob("share/man/man?/*")}
+    [bash] = installed.rglob("bash-completion/completions/danemsg")
+    assert bash.read_bytes() == (ROOT / "completions" / "danemsg.bash").read_bytes()
+    assert (bash.parent / "send_message.py").resolve() == bash.resolve()
+    [zsh] = installed.rglob("site-functions/_danemsg")
+    assert zsh.read_bytes() == (ROOT / "completions" / "_danemsg").read_bytes()
+
+
 def test_only_declared_symbols_are_exported(compile_flags):
     declared = set()
     for header in (ROOT / "include" / "danemsg").glob("*.h"):
@@ -83,3 +94,22 @@ def test_the_example(world, alice, bob, courier):
     refused = subprocess.run([program, "open", world.crypto, bob], input=altered,
                              capture_output=True, env=environment, timeout=60)
     assert (refused.returncode, refused.stdout) == (7, b""), refused.stderr
+
+
+def test_the_example_of_the_readme(world, alice, bob, courier, compile_flags, tmp_path):
+    """As it stands there, but that it asks this world's name server."""
+    [text] = [body for info, body in fenced(README) if info == "c"]
+    everywhere = "struct dmsg_discovery_config dns = {0};"
+    assert text.count(everywhere) == 1
+    stub, anchor = world.knot.stub("good.test"), world.variables["DANEMSG_TRUST_ANCHOR"]
+    (tmp_path / "hello.c").write_text(text.replace(
+        everywhere, f'const char *stub = "{stub}"; struct dmsg_discovery_config dns = {{.resolver = {{'
+        f'.stubs = &stub, .stub_count = 1, .trust_anchor = "{anchor}", .program = "{courier[2]}"}}}};'))
+    run("cc", "-std=c17", "-Wall", "-Wextra", "-Werror", tmp_path / "hello.c", *compile_flags[0],
+        "-o", tmp_path / "hello")
+    environment = {**world.environment(), "LD_LIBRARY_PATH": str(courier[1])}
+    sealed = run(tmp_path / "hello", world.crypto, alice, bob, env=environment)
+    assert world.run("open", me=bob, input=sealed).out == b"HELLO"
+    nobody = subprocess.run([tmp_path / "hello", world.crypto, alice, "nobody.good.test"],
+                            capture_output=True, env=environment, timeout=60)
+    assert nobody.returncode == 1 and nobody.stderr.startswith(b"no-identity: "), nobody

@@ -1,6 +1,7 @@
 """What `danemsg lookup` tells of a name, to people and to scripts: doc/LOOKUP.md, and certificates
 that were made to deceive who reads them."""
 
+import ctypes
 import datetime
 import json
 import re
@@ -14,6 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from world import ROOT
 
 KEY = ec.generate_private_key(ec.SECP256R1())
+# landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION): which version the kernel has
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 1
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -42,6 +45,9 @@ def test_a_name_with_two_keys(world):
     assert context["DNS"][0].startswith("secure: ")
     assert context["asked"][0].startswith(f"127.0.0.1@{world.knot.port}, over UDP or TCP, at 20")
     assert context["TTL"] == ["60 s"]
+    both = "seccomp and Landlock hold the process that asked"
+    alone = "seccomp holds the process that asked; there is no Landlock"
+    assert context["sandbox"] == [both if LANDLOCK else alone]
     assert TIME.match(context["signed until"][0]) and " days" in context["signed until"][0]
     assert context["TLSA records"] == ["2: 1 can verify, 1 can be encrypted to"]
     by_key = {record["key"][0]: record for record in records}
@@ -105,6 +111,7 @@ def same_members(found, heading, absent=()):
 def test_json_has_the_members_that_are_documented(world, mixed):
     answer = json.loads(look(world, mixed, "--json"))
     same_members(answer, "Members are\nnever renamed")
+    assert answer["sandbox"] == {"seccomp": True, "landlock": LANDLOCK}
     for record in answer["records"]:
         same_members(record, "Of a record:")
         if "certificate" in record:

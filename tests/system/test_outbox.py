@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 from servers import LOOPBACK, Broker, free_port, wait_for
@@ -165,6 +166,44 @@ def test_systemd_hears_of_the_daemon(world, sender, tmp_path):
                 heard += manager.recv(4096) + b"\n"
 
 
+def test_the_daemon_tells_of_itself(world, sender):
+    """`danemsg status` and --metrics: what it does, and what waits for it when it does not run."""
+    bob = world.identity("outbox-told.good.test")
+    port = free_port()
+
+    def figures():
+        text = urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10).read().decode()
+        return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+    with Outbox(world, sender) as box:
+        box.queue(bob, "ONE")
+        text = box.run("status").text
+        assert "publisher  not running" in text and "outbox     1 to send" in text, text
+        assert json.loads(box.run("status", "--json").text)["publisher"] is None
+        box.start("--metrics", f"{LOOPBACK}:{port}")
+        wait_for(lambda: figures()["danemsg_published_total"] == "1", "the message to leave")
+        seen = figures()
+        assert seen["danemsg_connected"] == "1" and seen["danemsg_outbox_messages"] == "0"
+        assert seen["danemsg_expired_total"] == seen["danemsg_broker_refused_total"] == "0"
+        told = json.loads(box.run("status", "--json").text)
+        assert told["publisher"]["connected"] is True and told["receiver"] is None
+        assert told["publisher"]["pid"] == box.daemon.pid
+        assert told["publisher"]["broker"] == "connected to the broker"
+        assert told["publisher"].keys() >= {"published", "expired", "refused_by_broker", "dns",
+                                            "written_at"}
+        text = box.run("status").text
+        assert f"publisher  running, process {box.daemon.pid}, since 20" in text, text
+        assert "refused by the broker\n" in text and "outbox     0 to send" in text, text
+        assert box.stop() == 0
+        text = box.run("status").text
+        assert "publisher" not in text and not list(box.state.glob("*outbox-status*")), text
+        # a killed one leaves its file behind, which counts for nothing
+        box.start()
+        wait_for(lambda: "publisher  running" in box.run("status").text, "its status")
+        box.stop(signal.SIGKILL)
+        assert "publisher" not in box.run("status").text
+
+
 def test_one_publisher_at_a_time(box):
     box.queue(box.sender, "TO MYSELF")
     box.start()
@@ -312,7 +351,8 @@ def test_a_wrong_recipient_is_refused_at_once(box, recipient, status):
 @pytest.mark.parametrize("arguments, word", [
     (["--queue", "-q", "0", "bob.good.test", "X"], "-q 0"),
     (["--daemon", "bob.good.test", "X"], "no recipient"),
-    (["--daemon", "--queue"], "no recipient"), (["--queue", "bob.good.test"], "RECIPIENT")])
+    (["--daemon", "--queue"], "no recipient"), (["--queue", "bob.good.test"], "RECIPIENT"),
+    (["--metrics", f"{LOOPBACK}:1", "bob.good.test", "X"], "goes with --daemon")])
 def test_what_makes_no_sense(box, arguments, word):
     wrong = box.run("send", *arguments)
     assert wrong.status == 1 and word in wrong.err, wrong

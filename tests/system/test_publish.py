@@ -7,7 +7,6 @@ import http.server
 import itertools
 import os
 import pty
-import re
 import socket
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from https_server import PEM, Authority, new_key, pem
 from primaries import API_KEY, Bind, KeyedKnot, PowerDns, key_file
 from servers import LOOPBACK, free_port, receive
-from world import DANEMSG, ROOT
+from world import DANEMSG
 
 ZONE = "pub.test"
 LOCKED = "locked.test"
@@ -217,56 +216,6 @@ def test_zone_line(knot):
     line = knot.world.run("identity", "tlsa", name, "--zone-line", "--ttl", "5m")
     assert line.text.startswith(f"{name}. 300 IN TLSA 3 0 0 30"), line
     assert knot.world.run("identity", "tlsa", name, "--ttl", "5m").status == USAGE
-
-
-# ------------------------------------------------------------------------------------ the README
-
-
-README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^```sh publish\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-KNOT_LINES = re.search(r"^```\nacl:\n(  - id: alice.*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
-BIND_LINES = re.search(r"^```\n(update-policy .*?)^```$", README, re.MULTILINE | re.DOTALL)[1]
-ALICE = "alice.example.net"
-
-
-def run_readme(world, server, tmp_path, commands, status=0):
-    """The commands as they stand there, but for the servers' addresses."""
-    (tmp_path / "anchors").write_text(server.anchor("example.net"))
-    script = "set -eu\ntsig-keygen() { cat " + str(server.key) + "; }\n" + "".join(commands).replace(
-        "192.0.2.53", f"{LOOPBACK}@{server.port}").replace(
-        "https://dns.example.net", f"http://{LOOPBACK}:{getattr(server, 'api_port', 0)}")
-    variables = world.environment(
-        PATH=f"{DANEMSG.parent}:{world.variables['PATH']}", IDENTITY_NAME=ALICE,
-        DANEMSG_DNS_STUB=server.stub("example.net"),
-        DANEMSG_TRUST_ANCHOR=tmp_path / "anchors")
-    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=variables, capture_output=True,
-                         timeout=120, text=True)
-    assert ran.returncode == status, f"{script}\n{ran.stdout}\n{ran.stderr}"
-    return ran
-
-
-@pytest.mark.parametrize("kind", [KeyedKnot, Bind, PowerDns])
-def test_the_readmes_commands(world, tmp_path, kind):
-    """With the limits of the key that it recommends, and what those refuse."""
-    world.run("identity", "new", ALICE, "--force")
-    update, api, retract = COMMANDS
-    server = kind(tmp_path / "server", {"example.net": "ecdsa"}, ALICE,
-                  KNOT_LINES if kind is KeyedKnot else BIND_LINES)
-    with server:
-        assert "published 1 record" in run_readme(world, server, tmp_path, [update]).stdout
-        if kind is PowerDns:
-            (tmp_path / "api.key").write_bytes(server.api_key.read_bytes())
-            (tmp_path / "api.key").chmod(0o600)
-            assert "nothing to change" in run_readme(world, server, tmp_path, [api]).stdout
-        assert server.records(ALICE)
-        assert "retracted" in run_readme(world, server, tmp_path, [retract]).stdout
-        assert not server.records(ALICE)
-        if kind is not PowerDns:
-            other = world.identity(f"n{next(numbers)}.example.net", publish=False)
-            refused = run_readme(world, server, tmp_path, [f"export IDENTITY_NAME={other}\n", update],
-                                 status=LOCAL)
-            word = "BADKEY" if kind is KeyedKnot else "REFUSED"
-            assert word in refused.stderr and not server.records(other), refused.stderr
 
 
 # ------------------------------------------------------------------------------ what is refused
@@ -672,4 +621,5 @@ def test_progress_is_for_a_terminal(knot):
     os.close(terminal)
     assert process.wait(30) == TEMPORARY
     process.stdout.close()
-    assert b"waiting for DNS to show it" in shown and shown.count(b"\n") == 1, shown
+    assert b"waiting for DNS to show it" in shown and shown.count(b"\n") == 2, shown
+    assert shown.endswith(b"`danemsg doctor` looks for the cause\r\n"), shown

@@ -1,6 +1,7 @@
 """The root's trust anchors through a rollover (RFC 5011), against a root of our own, and the names of
 strangers beside those of the policy."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -183,3 +184,8 @@ def test_keys_are_used_while_dns_is_away(world, bob, tmp_path):
                 world.broker.publish(bob, world.message(name, bob, text).envelope())
                 receiver.wait_out(f"{name} says: ".encode() + text + b"\n", timeout=30)
             assert receiver.err.count("stale keys") == 1, receiver.err
+            exported = world.run("inbox", "export", me=bob,
+                                 DANEMSG_STATE=receiver.changes["DANEMSG_STATE"])
+            stale = {record["payload"]: record.get("stale") for record in
+                     map(json.loads, exported.text.splitlines())}
+            assert stale == {"FRESH": None, "STALE": True, "AGAIN": True}, exported

@@ -52,10 +52,10 @@ __attribute__((unused)) static struct made certify(
         X509_NAME_add_entry_by_txt(X509_get_subject_name(made.x509), "CN", MBSTRING_ASC,
             (const unsigned char *)wanted->subject, -1, -1, 0);
     X509_set_issuer_name(made.x509, X509_get_subject_name(by->x509));
-    ASN1_TIME_set(X509_getm_notBefore(made.x509),
-        (time_t)(wanted->not_before != 0 ? wanted->not_before : MADE_NOW - MADE_DAY));
-    ASN1_TIME_set(X509_getm_notAfter(made.x509),
-        (time_t)(wanted->not_after != 0 ? wanted->not_after : MADE_NOW + 1000 * MADE_DAY));
+    set_date(X509_getm_notBefore(made.x509),
+        wanted->not_before != 0 ? wanted->not_before : MADE_NOW - MADE_DAY);
+    set_date(X509_getm_notAfter(made.x509),
+        wanted->not_after != 0 ? wanted->not_after : MADE_NOW + 1000 * MADE_DAY);
     X509_set_pubkey(made.x509, made.key);
     certify_extend(made.x509, by->x509, NID_subject_key_identifier, "hash");
     certify_extend(made.x509, by->x509, NID_authority_key_identifier, "keyid");

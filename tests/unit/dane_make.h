@@ -3,6 +3,7 @@
 #define DANEMSG_DANE_MAKE_H
 
 #include "danemsg/span.h"
+#include "set_date.h"
 
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
@@ -38,8 +39,8 @@ __attribute__((unused)) static X509 *make_certificate(const struct make *make)
     X509_NAME_add_entry_by_txt(
         subject, "CN", MBSTRING_ASC, (const unsigned char *)"a.example", -1, -1, 0);
     X509_set_issuer_name(x509, subject);
-    ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)make->not_before);
-    ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)make->not_after);
+    set_date(X509_getm_notBefore(x509), make->not_before);
+    set_date(X509_getm_notAfter(x509), make->not_after);
     X509_set_pubkey(x509, make->key);
     if (make->key_usage != NULL) {
         X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage, make->key_usage);

@@ -23,7 +23,7 @@ static inline int scratch_make(struct scratch *scratch)
 /* What is open stays usable without its name. */
 static inline void scratch_remove(const struct scratch *scratch)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", "-delivered"};
     char path[80];
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
         snprintf(path, sizeof path, "%s%s", scratch->path, suffixes[i]);

@@ -32,8 +32,10 @@ static struct {
     int pipe[2];
 } scene;
 
-static int deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+static int deliver(
+    void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error)
 {
+    (void)at_once;
     (void)user;
     (void)error;
     if (scene.running[0] != '\0' || scene.tried_count == TRIED_MAX) {

@@ -512,7 +512,6 @@ static void a_batch_has_its_bounds(void)
     dmsg_batch_put(&batch, topic, payload, true, false);
     CHECK(dmsg_batch_full(&batch, 1000) && !batch.failed);
     dmsg_batch_put(&batch, topic, payload, false, true);
-    dmsg_batch_settle(&batch);
     CHECK(batch.count == 3 && batch.size == 2 * size + 3);
     CHECK(batch.packets[1].retained && batch.packets[1].payload.size == size);
     CHECK(batch.packets[2].cut && batch.packets[2].payload.size == 0);
@@ -521,9 +520,13 @@ static void a_batch_has_its_bounds(void)
         dmsg_batch_put(&batch, topic, payload, false, false);
     CHECK(batch.failed && batch.size <= DMSG_BATCH_OCTETS_MAX);
     dmsg_batch_clear(&batch);
-    CHECK(batch.octets_capacity <= DMSG_BATCH_OCTETS_KEPT && batch.count == 0 && !batch.failed);
-    dmsg_batch_put(&batch, topic, topic, false, false);
-    CHECK(batch.count == 1);
+    CHECK(batch.blocks == NULL && batch.count == 0 && batch.size == 0 && !batch.failed);
+    for (size_t round = 0; round < 2; round++) {
+        dmsg_batch_put(&batch, topic, topic, false, false);
+        CHECK(batch.count == 1 && batch.blocks->capacity == DMSG_BATCH_BLOCK);
+        dmsg_batch_clear(&batch);
+        CHECK(batch.blocks != NULL && batch.blocks->size == 0); /* kept for the next */
+    }
     dmsg_batch_done(&batch);
     free(large);
 }

@@ -81,7 +81,7 @@ static const struct command command = {.name = "test",
 
 static struct values values;
 static struct invocation self;
-static bool help;
+static enum help help;
 static struct dmsg_error error;
 
 #define ARGUMENTS_MAX 12
@@ -95,7 +95,7 @@ static int parse(const char *line)
     options_done(&self);
     values = (struct values){.number = 7};
     self = (struct invocation){.command = &command, .program = "test", .options = &values};
-    help = false;
+    help = HELP_NONE;
     argv[0] = (char *)(uintptr_t) "test";
     snprintf(copy, sizeof copy, "%s", line);
     for (char *word = strtok(copy, " "); word != NULL && argc < ARGUMENTS_MAX;
@@ -125,7 +125,8 @@ static void flags_and_values(void)
     CHECK(strcmp(values.list.items[2], "three") == 0);
     CHECK(parse("-- -a --flag") == 0 && !values.flag && self.argument_count == 2);
     CHECK(parse("-") == 0 && self.argument_count == 1);
-    CHECK(parse("-a --help --nonsense") == 0 && help);
+    CHECK(parse("-a --help --nonsense") == 0 && help == HELP_SHORT);
+    CHECK(parse("-a --help-all --nonsense") == 0 && help == HELP_ALL);
     CHECK(parse("-t --help") == 0 && !help && strcmp(values.text, "--help") == 0);
     CHECK(parse("-- --help") == 0 && !help && self.argument_count == 1);
     CHECK(parse("-t x --") == 0 && strcmp(values.text, "x") == 0);

@@ -158,6 +158,7 @@ static int play(const char *folder)
 /* ================================================================================= a scene */
 
 #define SEEN_MAX 700
+#define DELIVERED_MAX 1500
 
 struct seen {
     int code;
@@ -178,9 +179,11 @@ struct scene {
 
     struct seen events[SEEN_MAX];
     size_t event_count;
-    char delivered[SEEN_MAX][40];
+    char delivered[DELIVERED_MAX][40];
     size_t delivered_count;
-    int deliver_code; /* what the delivery says */
+    int deliver_code;     /* what the delivery says */
+    bool stalls;          /* it would have to wait */
+    size_t asked_at_once; /* how often it was not to */
 
     bool (*script)(struct scene *scene); /* called in every turn; true ends the receiver */
     int step;
@@ -281,7 +284,10 @@ static int open_scene_store(struct scene *scene, const struct dmsg_name *name)
         return dmsg_store_open_memory(&scene->store, &context, name, NULL);
     if (scratch_make(&scratch) < 0)
         return -1;
+    struct dmsg_record record;
     int code = dmsg_store_open_sqlite(&scene->store, &context, scratch.path, name, NULL);
+    if (code == 0) /* the first look makes the file of deliveries */
+        code = dmsg_store_next(scene->store, 0, &record, NULL);
     scratch_remove(&scratch);
     return code;
 }
@@ -406,14 +412,18 @@ static int count_texts(const struct scene *scene, const char *part)
     return count;
 }
 
-static int deliver(void *user, const struct dmsg_record *record, struct dmsg_error *error)
+static int deliver(
+    void *user, const struct dmsg_record *record, bool at_once, struct dmsg_error *error)
 {
     struct scene *scene = user;
+    scene->asked_at_once += at_once;
+    if (at_once && scene->stalls)
+        return DMSG_DELIVERY_WAITS;
     if (scene->deliver_code < 0) {
         *error = (struct dmsg_error){.code = scene->deliver_code, .text = "as told"};
         return scene->deliver_code;
     }
-    if (scene->delivered_count == SEEN_MAX)
+    if (scene->delivered_count == DELIVERED_MAX)
         return 0;
     snprintf(scene->delivered[scene->delivered_count++], sizeof scene->delivered[0], "%.*s",
         (int)record->content.size, (const char *)record->content.data);
@@ -505,6 +515,41 @@ static void batches_arrive_in_order(void)
     CHECK(count_questions(&scene, "alice.example") == 1);
     CHECK(count_texts(&scene, "refused") == 0 && count_events(&scene, 0) == 2);
     scene_end(&scene);
+}
+
+#define BACKLOG 1300
+
+static bool until_backlog(struct scene *scene)
+{
+    return scene->delivered_count == BACKLOG;
+}
+
+/* More than two batches wait at the broker: earlier ones are delivered while later ones are opened,
+   but not where that would have to wait. */
+static void a_backlog_arrives_in_order(void)
+{
+    for (int stalls = 0; stalls < 2; stalls++) {
+        struct scene scene;
+        char text[20];
+        BEGIN(&scene, &bob);
+        publish_dns(&scene, &alice, "s300");
+        send_text(&scene, &alice, "0");
+        CHECK(receive(&scene, 1, 0, NULL) == 0); /* her key is known then */
+        for (int i = 1; i < BACKLOG; i++) {
+            snprintf(text, sizeof text, "%d", i);
+            send_text(&scene, &alice, text);
+        }
+        scene.stalls = stalls != 0;
+        CHECK(run_script(&scene, until_backlog) == BACKLOG);
+        for (int i = 0; i < BACKLOG; i++) {
+            snprintf(text, sizeof text, "%d", i);
+            CHECK_ROW(strcmp(scene.delivered[i], text) == 0, "%d: %s", i, scene.delivered[i]);
+        }
+        CHECK_ROW(stalls ? scene.asked_at_once > 0 : scene.asked_at_once > BACKLOG / 4,
+            "%zu handed out meanwhile", scene.asked_at_once);
+        CHECK(count_texts(&scene, "refused") == 0);
+        scene_end(&scene);
+    }
 }
 
 static struct dmsg_buffer replayed;
@@ -1078,7 +1123,42 @@ static void a_failed_commit_acknowledges_nothing(void)
     CHECK(count_texts(&scene, "not acknowledged: the disk is full") == 1);
     CHECK(count_events(&scene, DMSG_E_REPLAY) == 0);
     scene.store->operations = real;
+    struct dmsg_store_counts counts = {0};
+    CHECK(dmsg_store_counts(scene.store, &counts, NULL) == 0);
+    CHECK_ROW(counts.accepted == 3, "%d counted", (int)counts.accepted);
     scene_end(&scene);
+}
+
+/* Milliseconds until the broker is tried again, after a connection of so many; -1: after a try that
+   made none. */
+static int64_t pause_after(struct dmsg_receiver *receiver, int64_t lasted)
+{
+    const struct dmsg_error why = {DMSG_E_BROKER, "cut"};
+    int64_t now = dmsg_now_ms();
+    receiver->was_connected = lasted >= 0;
+    receiver->connected_at = now - lasted;
+    dmsg_connection_lost(receiver, &why);
+    return receiver->reconnect_at - now;
+}
+
+/* Pauses grow while connections end soon, and begin again after one that lasted a minute. */
+static void a_good_connection_begins_with_the_first_pause(void)
+{
+    static const struct dmsg_log log = {0};
+    const struct dmsg_receive_config config = {.context = &context, .log = &log};
+    struct dmsg_receiver *receiver = calloc(1, sizeof *receiver);
+    REQUIRE(receiver != NULL);
+    receiver->config = &config;
+    receiver->state = &receiver->own_state;
+    receiver->pause = (struct dmsg_pause){.first = 1000, .most = 60000};
+    for (int round = 0; round < 2; round++) {
+        int64_t pause = pause_after(receiver, 60000);
+        CHECK_ROW(pause >= 750 && pause <= 1100, "first pause %d", (int)pause);
+        for (int i = 0; i < 8; i++)
+            pause = pause_after(receiver, i % 2 == 0 ? 59000 : -1);
+        CHECK_ROW(pause >= 45000 && pause <= 60100, "longest pause %d", (int)pause);
+    }
+    free(receiver);
 }
 
 /* What failed for a reason of ours is lost alone, after many tries: the others come later. */
@@ -1112,10 +1192,11 @@ static void a_failure_of_ours_costs_one_message_at_most(void)
     for (int64_t until = dmsg_now_ms() + WAIT;
          depths.waiting + (int64_t)*lost < 3 && dmsg_now_ms() < until; random_fails = *lost == 0) {
         struct pollfd fd = {.fd = dmsg_mqtt_fd(scene.mqtt), .events = dmsg_mqtt_events(scene.mqtt)};
-        dmsg_mqtt_limit_batch(scene.mqtt, dmsg_intake_batch(receiver));
+        dmsg_mqtt_limit_batch(scene.mqtt, dmsg_intake_limit(receiver));
         (void)poll(&fd, 1, 20);
         int count = dmsg_mqtt_read(scene.mqtt, fd.revents, NULL);
-        if (count < 0 || (count > 0 && dmsg_intake(receiver, (size_t)count, &error) < 0))
+        if (count < 0 ||
+            (count > 0 && dmsg_intake(receiver, dmsg_intake_limit(receiver), &error) < 0))
             CHECK(dmsg_mqtt_reconnect(scene.mqtt, NULL) == 0);
         else
             CHECK(dmsg_mqtt_acknowledge(scene.mqtt, NULL) == 0);
@@ -1238,6 +1319,8 @@ static void delivery_waits_for_the_store(void)
     struct dmsg_store_operations failing = *real;
     real_delivered = real->delivered;
     failing.delivered = failing_delivered;
+    failing.can_note = NULL;
+    failing.note = NULL;
     scene.store->operations = &failing;
     marks_fail = true;
     publish_dns(&scene, &alice, "s300");
@@ -1496,7 +1579,7 @@ int main(int argc, char **argv)
 {
     static const struct test tests[] = {TEST(pauses_double_and_vary),
         TEST(refusals_are_bounded_by_word), TEST(waiters_keep_order_and_time),
-        TEST(batches_arrive_in_order), TEST(replays_are_refused),
+        TEST(batches_arrive_in_order), TEST(a_backlog_arrives_in_order), TEST(replays_are_refused),
         TEST(bad_packets_do_not_stop_the_good), TEST(a_slow_zone_holds_up_only_its_own),
         TEST(no_answer_is_asked_for_again), TEST(bogus_waits_and_is_dropped_with_its_word),
         TEST(insecure_is_refused), TEST(a_cached_denial_does_not_refuse),
@@ -1507,6 +1590,7 @@ int main(int argc, char **argv)
         TEST(delivery_waits_for_the_store), TEST(a_packet_over_the_limit_is_nobodys),
         TEST(poc_messages_end_with_the_first_v1), TEST(poc_waits_for_a_new_key),
         TEST(a_failed_commit_acknowledges_nothing),
+        TEST(a_good_connection_begins_with_the_first_pause),
         TEST(a_failure_of_ours_costs_one_message_at_most), TEST(a_flood_is_counted_not_shown),
         TEST(a_count_ends_the_receiver), TEST(a_timeout_ends_the_receiver),
         TEST(a_failed_delivery_ends_the_receiver_and_is_repeated),

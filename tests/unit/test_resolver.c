@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +136,13 @@ static void misbehave(const char *how, const char *argument, const struct dmsg_f
     }
     if (strcmp(how, "malformed") == 0) {
         dmsg_frame_put(&channel.out, DMSG_FRAME_ANSWER, frame->id, dmsg_span_text("nothing good"));
+        send_all();
+    }
+    if (strncmp(how, "sandbox ", 8) == 0) {
+        const char *body = how + 8;
+        dmsg_frame_put(&channel.out, DMSG_FRAME_CONFINED, body[0] == '!', dmsg_span_text(body));
+        if (body[0] == '\2')
+            dmsg_frame_put(&channel.out, DMSG_FRAME_CONFINED, 0, dmsg_span_text(body));
         send_all();
     }
     if (strcmp(how, "trouble") == 0) {
@@ -619,7 +627,7 @@ static void start_real(struct dmsg_process *process)
 }
 
 /* Waits for a frame: 1, or 0 when the process closed the socket. */
-static int next_frame(struct dmsg_process *process, struct dmsg_frame *frame, int timeout)
+static int any_frame(struct dmsg_process *process, struct dmsg_frame *frame, int timeout)
 {
     int64_t end = dmsg_now_ms() + timeout;
     int found;
@@ -631,6 +639,16 @@ static int next_frame(struct dmsg_process *process, struct dmsg_frame *frame, in
         if (dmsg_channel_read(&process->channel, NULL) != 1)
             return 0;
     }
+    return found;
+}
+
+/* But for the one about its sandbox, which real_tells_of_its_sandbox is about. */
+static int next_frame(struct dmsg_process *process, struct dmsg_frame *frame, int timeout)
+{
+    int found;
+    do
+        found = any_frame(process, frame, timeout);
+    while (found == 1 && frame->type == DMSG_FRAME_CONFINED);
     return found;
 }
 
@@ -648,6 +666,29 @@ static void put(
     struct dmsg_process *process, enum dmsg_frame_type type, uint32_t id, const char *text)
 {
     dmsg_frame_put(&process->channel.out, type, id, dmsg_span_text(text));
+}
+
+/* How a process tells of its sandbox: once, an octet, known bits; another one is replaced. */
+static void sandbox_told_badly(void)
+{
+    static const struct {
+        const char *how;
+        int sandbox;
+    } rows[] = {{"sandbox \1", 1}, {"sandbox \3", 3}, {"sandbox ", -1}, {"sandbox \1\1", -1},
+        {"sandbox \4", -1}, {"sandbox \2", -1}, {"sandbox !", -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct asked asked;
+        struct dmsg_resolver *resolver = start(rows[i].how, "");
+        CHECK_ROW(dmsg_resolver_sandbox(resolver) == -1, "row %zu", i);
+        ask(resolver, "a.example", &asked);
+        wait_for(resolver, &asked);
+        bool good = rows[i].sandbox != -1;
+        CHECK_ROW((asked.status == DMSG_DNS_SECURE) == good, "row %zu: %s", i, asked.why);
+        CHECK_ROW(good || strstr(asked.why, "sandbox in a way that is none") != NULL, "row %zu: %s",
+            i, asked.why);
+        CHECK_ROW(!good || dmsg_resolver_sandbox(resolver) == rows[i].sandbox, "row %zu", i);
+        dmsg_resolver_free(&resolver);
+    }
 }
 
 static void real_answers_pings(void)
@@ -848,6 +889,28 @@ static void real_is_confined(void)
     dmsg_process_stop(&process, NULL, 0);
 }
 
+/* What /proc/PID/status says of seccomp, and this kernel of Landlock, is what it tells: first of
+   all, and once. */
+static void real_tells_of_its_sandbox(void)
+{
+    struct dmsg_process process;
+    struct dmsg_frame frame;
+    char status[64];
+    start_real(&process);
+    put_setup(&process);
+    put(&process, DMSG_FRAME_PING, 1, "");
+    CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
+    REQUIRE(any_frame(&process, &frame, 5000) == 1);
+    REQUIRE(frame.type == DMSG_FRAME_CONFINED && frame.id == 0 && frame.body.size == 1);
+    unsigned told = frame.body.data[0];
+    snprintf(status, sizeof status, "/proc/%d/status", (int)process.pid);
+    CHECK(((told & DMSG_SANDBOX_SECCOMP) != 0) == file_has(status, "Seccomp:\t2"));
+    bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1u) >= 1;
+    CHECK(((told & DMSG_SANDBOX_LANDLOCK) != 0) == landlock);
+    CHECK(any_frame(&process, &frame, 5000) == 1 && frame.type == DMSG_FRAME_PONG);
+    dmsg_process_stop(&process, NULL, 0);
+}
+
 /* By hand it says what it is; without a socket there is nothing to do. */
 static void real_refuses_to_run_alone(void)
 {
@@ -885,6 +948,7 @@ static void real_behind_the_resolver(void)
     CHECK(asked.count == 1 && asked.status == DMSG_DNS_NOT_NOW && took < 10000);
     CHECK_ROW(strstr(asked.why, "name servers") != NULL, "%s", asked.why);
     CHECK(dmsg_process_of(resolver) == before); /* it answered pings meanwhile */
+    CHECK(dmsg_resolver_sandbox(resolver) >= 0);
     dmsg_resolver_free(&resolver);
 }
 
@@ -898,7 +962,8 @@ int main(int argc, char **argv)
         TEST(reports_what_cannot_run), TEST(follows_the_system), TEST(real_answers_pings),
         TEST(real_refuses), TEST(real_refuses_an_id_twice), TEST(real_survives_anything),
         TEST(real_ends_with_the_socket), TEST(real_does_not_outlive_its_parent),
-        TEST(real_is_confined), TEST(real_refuses_to_run_alone), TEST(real_behind_the_resolver)};
+        TEST(real_is_confined), TEST(real_tells_of_its_sandbox), TEST(sandbox_told_badly),
+        TEST(real_refuses_to_run_alone), TEST(real_behind_the_resolver)};
     if (argc >= 4 && strcmp(argv[1], "play") == 0)
         return play(argv[2], argv[3]);
     if (argc >= 2 && strcmp(argv[1], "real") == 0)

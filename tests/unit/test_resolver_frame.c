@@ -63,7 +63,8 @@ static void refuses_what_is_no_frame(void)
         {"type 4", {0, 0, 0, 6, 2, 4, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
         {"type 64", {0, 0, 0, 6, 2, 64, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
         {"type 65", {0, 0, 0, 6, 2, 65, 0, 0, 0, 9}, 10, 1},
-        {"type 68", {0, 0, 0, 6, 2, 68, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 68", {0, 0, 0, 6, 2, 68, 0, 0, 0, 9}, 10, 1},
+        {"type 69", {0, 0, 0, 6, 2, 69, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
         {"type 255", {0, 0, 0, 6, 2, 255, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
     };
     _Static_assert(DMSG_FRAME_BODY_MAX + 6 == 0x11005, "the row of the largest size");

@@ -55,7 +55,10 @@ static int open_sqlite(struct dmsg_store **out, const struct dmsg_name *me)
     struct dmsg_error error;
     if (scratch_make(&scratch) < 0)
         return -1;
+    struct dmsg_record record;
     int code = dmsg_store_open_sqlite(out, &context, scratch.path, me, &error);
+    if (code == 0) /* the first look makes the file of deliveries */
+        code = dmsg_store_next(*out, 0, &record, &error);
     if (code < 0)
         printf("# %s\n", error.text);
     scratch_remove(&scratch);
@@ -169,7 +172,7 @@ static void commit_keeps_and_rollback_forgets(void)
     REQUIRE(dmsg_store_begin(store, NULL) == 0);
     CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
     CHECK(wait_one(store, message_of("carol.example", "two", "2"), false) == 0);
-    CHECK(count_kept(store) == 1 && count_waiting(store, NULL) == 1);
+    CHECK(count_waiting(store, NULL) == 1);
     CHECK(dmsg_store_verified_before(store, &alice));
     dmsg_store_rollback(store);
     CHECK(count_kept(store) == 0 && count_waiting(store, NULL) == 0);
@@ -187,11 +190,15 @@ static void commit_keeps_and_rollback_forgets(void)
     CHECK(store == NULL);
 }
 
+/* What was delivered is put back only where marks are a part of the transaction. */
 static void rollback_puts_back_what_was_taken(void)
 {
     struct dmsg_store *store = open_store();
     const char *const ids[] = {"a", "b", "c", "d"};
     struct dmsg_record record;
+    CHECK(dmsg_store_next(store, 0, &record, NULL) == 0);
+    bool stays = dmsg_store_delivers_within(store);
+    CHECK(stays == !dmsg_store_is_shared(store));
     for (size_t i = 0; i < 4; i++) {
         CHECK(wait_one(store, message_of("x.carol.example", ids[i], ids[i]), false) == 0);
         CHECK(accept_one(store, message_of("alice.example", ids[i], ids[i])) == 0);
@@ -215,12 +222,49 @@ static void rollback_puts_back_what_was_taken(void)
         CHECK_ROW(strcmp(record.id, ids[i]) == 0, "waiting %zu", i);
     }
     row = 0;
-    for (size_t i = 0; i < 4; i++, row = record.row) {
+    CHECK(!stays || dmsg_store_next(store, 0, &record, NULL) == 0);
+    for (size_t i = 0; !stays && i < 4; i++, row = record.row) {
         REQUIRE(dmsg_store_next(store, row, &record, NULL) == 1);
         CHECK_ROW(strcmp(record.id, ids[i]) == 0, "kept %zu", i);
     }
     CHECK(wait_one(store, message_of("x.carol.example", "b", "b"), false) == 0);
     CHECK(count_waiting(store, NULL) == 4);
+    dmsg_store_close(&store);
+}
+
+/* While a batch is stored, those before it are delivered, and none of its own. */
+static void a_batch_is_not_delivered_before_it_is_committed(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    struct dmsg_store_depths depths = {0};
+    CHECK(dmsg_store_next(store, 0, &record, NULL) == 0);
+    if (!dmsg_store_delivers_within(store)) {
+        dmsg_store_close(&store);
+        return;
+    }
+    CHECK(accept_one(store, message_of("alice.example", "one", "1")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", "two", "2")) == 0);
+    for (int commits = 0; commits < 2; commits++) {
+        REQUIRE(dmsg_store_begin(store, NULL) == 0);
+        CHECK(accept_one(store, message_of("alice.example", "three", "3")) == 0);
+        REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+        CHECK(strcmp(record.id, commits ? "two" : "one") == 0);
+        CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+        CHECK(dmsg_store_next(store, 0, &record, NULL) == !commits);
+        CHECK(dmsg_store_next(store, record.row, &record, NULL) == 0);
+        if (commits)
+            CHECK(dmsg_store_commit(store, NULL) == 0);
+        else
+            dmsg_store_rollback(store);
+    }
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(strcmp(record.id, "three") == 0);
+    CHECK(dmsg_store_depths(store, &depths, NULL) == 0 && depths.undelivered == 1);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_store_next(store, 0, &record, NULL) == 0);
+    CHECK(dmsg_store_depths(store, &depths, NULL) == 0 && depths.undelivered == 0);
     dmsg_store_close(&store);
 }
 
@@ -406,11 +450,10 @@ static void a_busy_sender_forgets_at_its_own_expense(void)
             snprintf(id, sizeof id, "%d", batch * 1024 + i);
             if (accept_one(store, message_of("busy.example", id, "")) != 0)
                 CHECK_ROW(false, "message %s", id);
-            if (dmsg_store_next(store, 0, &record, NULL) != 1 ||
-                dmsg_store_delivered(store, record.row, NULL) < 0)
-                CHECK_ROW(false, "delivery %s", id);
         }
         REQUIRE(dmsg_store_commit(store, NULL) == 0);
+        while (dmsg_store_next(store, 0, &record, NULL) == 1)
+            REQUIRE(dmsg_store_delivered(store, record.row, NULL) == 0);
     }
     struct dmsg_message old = message_of("busy.example", "0", "");
     old.issued_at = START + 1;
@@ -737,6 +780,110 @@ static void failed_deliveries_are_counted_and_put_aside(void)
     dmsg_store_close(&store);
 }
 
+/* ---------------------------------------------------------------------------------- counts */
+
+static bool counts_are(struct dmsg_store *store, int64_t accepted, int64_t put_aside,
+    int64_t delivered, int64_t replay)
+{
+    struct dmsg_store_counts counts = {0};
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0);
+    bool same = counts.accepted == accepted && counts.put_aside == put_aside &&
+                counts.delivered == delivered && counts.refused[-1 - DMSG_E_REPLAY] == replay;
+    if (!same)
+        printf("# %d %d %d %d\n", (int)counts.accepted, (int)counts.put_aside,
+            (int)counts.delivered, (int)counts.refused[-1 - DMSG_E_REPLAY]);
+    return same;
+}
+
+/* A batch: one new message, one refused as a replay, two as malformed. */
+static void count_batch(struct dmsg_store *store, const char *id)
+{
+    CHECK(accept_one(store, message_of("alice.example", id, "x")) == 0);
+    CHECK(accept_one(store, message_of("alice.example", id, "x")) == DMSG_E_REPLAY);
+    dmsg_store_count_refused(store, DMSG_E_REPLAY);
+    dmsg_store_count_refused(store, DMSG_E_FORMAT);
+    dmsg_store_count_refused(store, DMSG_E_FORMAT);
+}
+
+static void what_is_committed_is_counted_once(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_store_counts counts;
+    CHECK(counts_are(store, 0, 0, 0, 0));
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    count_batch(store, "1");
+    dmsg_store_rollback(store);
+    CHECK(counts_are(store, 0, 0, 0, 0) && dmsg_store_counted(store)->accepted == 0);
+    for (int i = 0; i < 2; i++) {
+        REQUIRE((i == 0 ? dmsg_store_begin : dmsg_store_begin_relaxed)(store, NULL) == 0);
+        count_batch(store, i == 0 ? "1" : "2");
+        CHECK(dmsg_store_commit(store, NULL) == 0);
+    }
+    CHECK(accept_one(store, message_of("alice.example", "3", "x")) == 0);
+    CHECK(counts_are(store, 3, 0, 0, 2));
+    /* what is no transaction's, and what is no refusal, counts for nothing */
+    dmsg_store_count_refused(store, DMSG_E_REPLAY);
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    dmsg_store_count_refused(store, 0);
+    dmsg_store_count_refused(store, -DMSG_ERROR_COUNT - 1);
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    CHECK(counts_are(store, 3, 0, 0, 2));
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0);
+    CHECK(counts.refused[-1 - DMSG_E_FORMAT] == 4 && counts.refused[-1 - DMSG_E_TIME] == 0);
+    const struct dmsg_store_counts *own = dmsg_store_counted(store);
+    CHECK(own->accepted == 3 && own->refused[-1 - DMSG_E_FORMAT] == 4 && own->put_aside == 0);
+    dmsg_store_close(&store);
+}
+
+static void deliveries_count_themselves(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    int64_t octets = -1;
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0 && octets == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(
+            accept_one(store, message_of("alice.example", (char[2]){(char)('1' + i)}, "abc")) == 0);
+    CHECK(counts_are(store, 3, 0, 0, 0));
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0);
+    int64_t each = octets / 3;
+    CHECK_ROW(each > DMSG_RETAIN_OVERHEAD && octets == 3 * each, "%d octets", (int)octets);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(each == DMSG_RETAIN_OVERHEAD + (int64_t)(record.topic.size + record.content.size));
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    CHECK(counts_are(store, 3, 0, 1, 0));
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(dmsg_store_failed(store, record.row, 2, NULL) == 0 && counts_are(store, 3, 0, 1, 0));
+    CHECK(dmsg_store_failed(store, record.row, 2, NULL) == 1 && counts_are(store, 3, 1, 1, 0));
+    /* what is put aside is still here, and no delivery when it is taken away */
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0 && octets == 2 * each);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    CHECK(dmsg_store_discard(store, INT64_MAX, NULL) == 0);
+    CHECK(counts_are(store, 3, 1, 1, 0));
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0 && octets == each);
+    dmsg_store_close(&store);
+}
+
+static void stale_keys_are_remembered(void)
+{
+    struct dmsg_store *store = open_store();
+    struct dmsg_record record;
+    struct dmsg_message message = message_of("alice.example", "2", "x");
+    message.stale = true;
+    CHECK(accept_one(store, message_of("alice.example", "1", "x")) == 0);
+    CHECK(accept_one(store, message) == 0);
+    CHECK(wait_one(store, message_of("alice.example", "3", "x"), true) == 0);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(!record.stale);
+    REQUIRE(dmsg_store_next(store, record.row, &record, NULL) == 1);
+    CHECK(record.stale);
+    REQUIRE(dmsg_store_kept(store, record.row - 1, &record, NULL) == 1);
+    CHECK(record.stale && strcmp(record.id, "2") == 0);
+    REQUIRE(dmsg_store_waiting(store, NULL, 0, &record, NULL) == 1);
+    CHECK(!record.stale);
+    dmsg_store_close(&store);
+}
+
 static void issued_keys_are_noted(void)
 {
     struct dmsg_store *store = open_store();
@@ -783,6 +930,7 @@ static void a_kept_message_outlives_its_sender(void)
 #define SHARED(X)                                                                                  \
     X(commit_keeps_and_rollback_forgets)                                                           \
     X(rollback_puts_back_what_was_taken)                                                           \
+    X(a_batch_is_not_delivered_before_it_is_committed)                                             \
     X(transactions_do_not_nest)                                                                    \
     X(judgements_leave_the_transaction_usable)                                                     \
     X(replay_is_by_sender_and_id)                                                                  \
@@ -800,6 +948,9 @@ static void a_kept_message_outlives_its_sender(void)
     X(rollback_gives_the_budget_back)                                                              \
     X(delivery_is_in_the_order_of_acceptance)                                                      \
     X(failed_deliveries_are_counted_and_put_aside)                                                 \
+    X(what_is_committed_is_counted_once)                                                           \
+    X(deliveries_count_themselves)                                                                 \
+    X(stale_keys_are_remembered)                                                                   \
     X(issued_keys_are_noted)
 
 /* A hundred thousand messages, which a server is asked about one by one. */

@@ -306,8 +306,65 @@ static void what_is_no_store_of_ours_is_refused(void)
     execute(store, "UPDATE danemsg.version SET number = 99");
     CHECK(dmsg_store_show_postgresql(&show, &context, url, &me, &error) == DMSG_E_LOCAL);
     CHECK(strstr(error.text, "newer danemsg") != NULL);
+    execute(store, "UPDATE danemsg.version SET number = 2");
+    dmsg_store_close(&store);
+}
+
+/* What the first version held is counted by the next. */
+static void an_older_version_is_brought_up_to_date(void)
+{
+    NEED_SERVER();
+    struct dmsg_store *store = open_member("older.example", "one");
+    struct dmsg_record record;
+    struct dmsg_store_counts counts;
+    int64_t octets = 0, before = 0;
+    REQUIRE(store != NULL);
+    for (int i = 0; i < 3; i++)
+        CHECK(accept_one(store, "alice.example", (char[2]){(char)('1' + i)}) == 0);
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    REQUIRE(dmsg_store_next(store, record.row, &record, NULL) == 1);
+    CHECK(dmsg_store_failed(store, record.row, 1, NULL) == 1);
+    CHECK(dmsg_store_pending(store, &before, NULL) == 0 && before > 2 * DMSG_RETAIN_OVERHEAD);
+    execute(store, "DROP TABLE danemsg.tally");
+    execute(store, "ALTER TABLE danemsg.inbox DROP COLUMN stale");
+    execute(store, "ALTER TABLE danemsg.pending DROP COLUMN octets");
     execute(store, "UPDATE danemsg.version SET number = 1");
     dmsg_store_close(&store);
+    store = open_member("older.example", "one");
+    REQUIRE(store != NULL);
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0);
+    CHECK(counts.accepted == 3 && counts.put_aside == 1 && counts.delivered == 1);
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0 && octets == before);
+    CHECK(accept_one(store, "alice.example", "4") == 0);
+    dmsg_store_close(&store);
+}
+
+static void receivers_count_together(void)
+{
+    NEED_SERVER();
+    struct dmsg_store *one = open_member("sum.example", "one");
+    struct dmsg_store *two = open_member("sum.example", "two");
+    struct dmsg_store *other = open_member("summer.example", "one");
+    struct dmsg_store_counts counts;
+    int64_t octets = -1;
+    REQUIRE(one != NULL && two != NULL && other != NULL);
+    for (int i = 0; i < 3; i++) {
+        struct dmsg_store *store = i == 2 ? two : one;
+        REQUIRE(dmsg_store_begin(store, NULL) == 0);
+        CHECK(accept_one(store, "alice.example", (char[2]){(char)('1' + i)}) == 0);
+        dmsg_store_count_refused(store, DMSG_E_SIZE);
+        CHECK(dmsg_store_commit(store, NULL) == 0);
+    }
+    CHECK(dmsg_store_counts(two, &counts, NULL) == 0);
+    CHECK(counts.accepted == 3 && counts.refused[-1 - DMSG_E_SIZE] == 3);
+    CHECK(dmsg_store_counted(two)->accepted == 1);
+    CHECK(dmsg_store_counts(other, &counts, NULL) == 0 && counts.accepted == 0);
+    /* what another has to deliver does not fill this one */
+    CHECK(dmsg_store_pending(two, &octets, NULL) == 0 && octets < 2 * DMSG_RETAIN_OVERHEAD);
+    dmsg_store_close(&one);
+    dmsg_store_close(&two);
+    dmsg_store_close(&other);
 }
 
 static void it_can_be_looked_at_meanwhile(void)
@@ -418,5 +475,6 @@ TEST_MAIN(TEST(what_one_has_seen_another_refuses), TEST(at_the_same_moment_one_o
     TEST(expected_messages_that_are_not_accepted_leave_no_id),
     TEST(what_a_dead_one_has_left_is_taken_over), TEST(one_that_lives_keeps_its_own),
     TEST(a_start_finds_its_own_again), TEST(a_restart_of_the_server_loses_nothing),
-    TEST(what_is_no_store_of_ours_is_refused), TEST(it_can_be_looked_at_meanwhile),
+    TEST(what_is_no_store_of_ours_is_refused), TEST(an_older_version_is_brought_up_to_date),
+    TEST(receivers_count_together), TEST(it_can_be_looked_at_meanwhile),
     TEST(a_zone_forgets_at_its_own_expense), TEST(delivered_messages_go_by_time_and_size))

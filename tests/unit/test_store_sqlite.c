@@ -134,6 +134,43 @@ static void everything_is_there_after_reopening(void)
     scratch_remove(&scratch);
 }
 
+/* A database of the first version, with what it may hold, is brought up to date. */
+static void an_older_version_is_brought_up_to_date(void)
+{
+    struct scratch scratch;
+    struct dmsg_error error;
+    struct dmsg_store *store = NULL;
+    struct dmsg_store_counts counts;
+    struct dmsg_record record;
+    struct dmsg_name bob = name_of("bob.example");
+    int64_t octets = 0;
+    REQUIRE(scratch_make(&scratch) == 0);
+    execute(&scratch, dmsg_sqlite_steps[0]);
+    execute(&scratch, "PRAGMA application_id = 0x646d7367; PRAGMA user_version = 1;"
+                      "INSERT INTO meta VALUES (1, 'bob.example', 4, 9, 0, 4, 1064);"
+                      "INSERT INTO inbox SELECT value, 0, 'alice.example', 'i' || value, 'kid', 9,"
+                      " 1900000000, 9, '', CAST('topic' AS BLOB), CAST('hello' AS BLOB)"
+                      " FROM json_each('[1,2,3,4]');"
+                      "INSERT INTO pending VALUES (2, 10, 1), (3, 1, 0), (4, 0, 0)");
+    CHECK(dmsg_store_show_sqlite(&store, &context, scratch.path, &bob, &error) == DMSG_E_LOCAL);
+    CHECK_ROW(strstr(error.text, "older version") != NULL, "%s", error.text);
+    store = open_or_die(&scratch);
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0);
+    CHECK(counts.accepted == 4 && counts.put_aside == 1 && counts.delivered == 1);
+    CHECK(dmsg_store_pending(store, &octets, NULL) == 0);
+    CHECK(octets == 3 * (10 + DMSG_RETAIN_OVERHEAD));
+    REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
+    CHECK(record.row == 3 && record.failures == 1 && !record.stale);
+    CHECK(dmsg_span_equal_text(record.content, "hello"));
+    CHECK(accept_one(store, "alice.example", "new") == 0);
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0 && counts.accepted == 5);
+    dmsg_store_close(&store);
+    REQUIRE(dmsg_store_show_sqlite(&store, &context, scratch.path, &bob, NULL) == 0);
+    CHECK(dmsg_store_counts(store, &counts, NULL) == 0 && counts.accepted == 5);
+    dmsg_store_close(&store);
+    scratch_remove(&scratch);
+}
+
 static void nobody_else_can_read_it(void)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm"};
@@ -256,6 +293,7 @@ static void it_can_be_looked_at_meanwhile(void)
     CHECK(dmsg_store_commit(store, NULL) == 0);
     REQUIRE(dmsg_store_kept(show, 1, &record, NULL) == 1); /* a row of it is out meanwhile */
     deliver(store, 2);
+    CHECK(dmsg_store_next(store, 0, &record, NULL) == 0);
     CHECK(count_kept(show, DMSG_DELIVERED) == 2);
     CHECK(put(show, "alice.example", "3", 1, false, &error) == DMSG_E_INTERNAL);
     CHECK_ROW(strstr(error.text, "read-only") != NULL, "%s", error.text);
@@ -542,6 +580,8 @@ static bool first_batch(struct dmsg_store *store)
         code = accept_again(store, (const char *const[]){"1", "2", "3"}[i], 2000);
     if (code == 0)
         code = note(put(store, "carol.example", "w", 500, true, &error), &error);
+    if (code == 0 && store->counting.accepted > 0) /* not when it is there already */
+        dmsg_store_count_refused(store, DMSG_E_FORMAT);
     if (code == 0)
         return note(dmsg_store_commit(store, &error), &error) == 0;
     dmsg_store_rollback(store);
@@ -588,6 +628,7 @@ static void check_content(
     int64_t until = 0;
     unsigned found = 0;
     size_t marked = 0;
+    CHECK_ROW(dmsg_store_next(store, 0, &record, NULL) >= 0, "%s %u", fault, n); /* begins */
     for (int64_t row = 0; dmsg_store_kept(store, row, &record, NULL) == 1; row = record.row) {
         unsigned bit = 1u << (record.id[0] - '1');
         CHECK_ROW((found & bit) == 0, "%s %u: %s twice", fault, n, record.id);
@@ -601,6 +642,12 @@ static void check_content(
     CHECK_ROW(!said->first || (found & 7) == 7, "%s %u: lost %x", fault, n, found);
     CHECK_ROW(!said->second || found == 31, "%s %u: lost %x", fault, n, found);
     CHECK_ROW(relaxed || marked >= said->delivered, "%s %u: %zu marks", fault, n, marked);
+    struct dmsg_store_counts counts = {0};
+    CHECK_ROW(dmsg_store_counts(store, &counts, NULL) == 0, "%s %u", fault, n);
+    CHECK_ROW(counts.accepted == __builtin_popcount(found), "%s %u: %d counted for %x", fault, n,
+        (int)counts.accepted, found);
+    CHECK_ROW(counts.refused[-1 - DMSG_E_FORMAT] == ((found & 7) == 7),
+        "%s %u: %d counted as refused", fault, n, (int)counts.refused[-1 - DMSG_E_FORMAT]);
     size_t waiting = count_waiting(store);
     CHECK_ROW(
         waiting == ((found & 7) == 7 && (found & 24) == 0), "%s %u: %zu wait", fault, n, waiting);
@@ -737,12 +784,13 @@ static void power_fails_in_turn(void)
 }
 
 static const struct test tests[] = {TEST(everything_is_there_after_reopening),
-    TEST(nobody_else_can_read_it), TEST(what_is_no_database_of_ours_is_refused),
-    TEST(it_can_be_looked_at_meanwhile), TEST(a_locked_database_is_not_now),
-    TEST(old_delivered_messages_go), TEST(too_many_delivered_messages_go),
-    TEST(discarding_goes_in_slices), TEST(a_zone_forgets_at_its_own_expense),
-    TEST(the_largest_zone_makes_room_for_all), TEST(idle_names_of_a_zone_are_forgotten),
-    TEST(every_operation_fails_in_turn), TEST(memory_fails_in_turn), TEST(power_fails_in_turn)};
+    TEST(an_older_version_is_brought_up_to_date), TEST(nobody_else_can_read_it),
+    TEST(what_is_no_database_of_ours_is_refused), TEST(it_can_be_looked_at_meanwhile),
+    TEST(a_locked_database_is_not_now), TEST(old_delivered_messages_go),
+    TEST(too_many_delivered_messages_go), TEST(discarding_goes_in_slices),
+    TEST(a_zone_forgets_at_its_own_expense), TEST(the_largest_zone_makes_room_for_all),
+    TEST(idle_names_of_a_zone_are_forgotten), TEST(every_operation_fails_in_turn),
+    TEST(memory_fails_in_turn), TEST(power_fails_in_turn)};
 
 int main(void)
 {

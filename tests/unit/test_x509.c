@@ -370,7 +370,7 @@ static void expands_no_wildcard(void)
 
 static void reads_dates_near_and_far(void)
 {
-    static const time_t pairs[][2] = {
+    static const int64_t pairs[][2] = {
         {TEST_NOW, TEST_NOW + 86400}, {0, 1}, /* 1970: UTCTime's second half of the century */
         {2524607999, 2524608000},             /* 2049 to 2050: UTCTime to GeneralizedTime */
         {TEST_NOW, 253402300799},             /* 9999-12-31T23:59:59Z: no end (RFC 5280) */

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "danemsg/identity.h"
+#include "set_date.h"
 #include "test.h"
 #include "x509/certificate.h"
 #include "x509/create.h"
@@ -134,7 +135,7 @@ struct wanted_certificate {
     EVP_PKEY *signer; /* NULL: key */
     struct wanted_extension extensions[4];
     const char *common_name;
-    time_t not_before, not_after; /* 0 and 0: around now */
+    int64_t not_before, not_after; /* 0 and 0: around now */
 };
 
 static inline void add_wanted_extension(X509 *to, const struct wanted_extension *wanted)
@@ -167,8 +168,8 @@ static inline X509 *certificate_of(const struct wanted_certificate *wanted)
     CHECK(X509_set_version(made, X509_VERSION_3) == 1);
     ASN1_INTEGER_set(X509_get_serialNumber(made), 77);
     if (wanted->not_after != 0) {
-        ASN1_TIME_set(X509_getm_notBefore(made), wanted->not_before);
-        ASN1_TIME_set(X509_getm_notAfter(made), wanted->not_after);
+        set_date(X509_getm_notBefore(made), wanted->not_before);
+        set_date(X509_getm_notAfter(made), wanted->not_after);
     } else {
         X509_gmtime_adj(X509_getm_notBefore(made), -60);
         X509_gmtime_adj(X509_getm_notAfter(made), 3600);
