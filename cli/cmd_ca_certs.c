@@ -141,8 +141,8 @@ const struct command cmd_dane_discovery_get_ca_certificates = {
     .name = "dane_discovery_get_ca_certificates",
     .arguments = "",
     .summary = "Write the CA certificates of a name (danemsg ca-certs).",
-    .example = "dane_discovery_get_ca_certificates --identity_name a1._device.example.net \\\n"
-               "    --output_path ca.pem",
+    .example = "dane_discovery_get_ca_certificates \\\n"
+               "    --identity_name a1._device.example.net --output_path ca.pem",
     .groups = (const struct group_use[]){{&certificates_link_group,
                                              offsetof(struct certificates_options, output)},
         {&dns_group, offsetof(struct certificates_options, dns)}, {0}},

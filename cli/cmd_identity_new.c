@@ -253,7 +253,7 @@ const struct command cmd_create_selfsigned_id = {
     .name = "create_selfsigned_id",
     .arguments = "",
     .summary = "Make an RSA-2048 key and a self-signed certificate (danemsg identity new).",
-    .example = "IDENTITY_NAME=alice.example.net CRYPTO_PATH=/crypto create_selfsigned_id",
+    .example = "IDENTITY_NAME=bob.example.net CRYPTO_PATH=/crypto create_selfsigned_id",
     .options = poc_options,
     .option_count = COUNT(poc_options),
     .groups = groups,

@@ -268,7 +268,7 @@ const struct command cmd_outbox_flush = {
         "Done when the outbox is empty. Each message is tried; what the broker refuses, or has "
         "no key in DNS, stays, and the exit status is the first failure's. For a timer; to "
         "publish at once what is queued, run `danemsg send --daemon` in its place.",
-    .example = "danemsg outbox flush --identity alice.example.net -h broker.example.net",
+    .example = "danemsg outbox flush --identity alice.example.net",
     .options = flush_options,
     .option_count = COUNT(flush_options),
     .groups = (const struct group_use[]){{&broker_group, offsetof(struct outbox, broker)},

@@ -349,7 +349,8 @@ void print_json_notes(void)
     notes_are_json = true;
 }
 
-void json_event_begin(struct dmsg_buffer *out, const char *program, const char *word)
+void json_event_begin(
+    struct dmsg_buffer *out, const char *program, const char *level, const char *word)
 {
     char now[32];
     time_text(now, time(NULL));
@@ -358,13 +359,14 @@ void json_event_begin(struct dmsg_buffer *out, const char *program, const char *
     json_member_text(out, "program", program);
     if (*word != '\0')
         json_member_text(out, "outcome", word);
+    json_member_text(out, "level", level);
 }
 
-static void print_line(const char *program, const char *word, const char *text)
+static void print_line(const char *program, const char *level, const char *word, const char *text)
 {
     struct dmsg_buffer line = {0};
     if (notes_are_json) {
-        json_event_begin(&line, program, word);
+        json_event_begin(&line, program, level, word);
         json_member_text(&line, "text", text);
         dmsg_buffer_put_text(&line, "}\n");
     } else {
@@ -379,8 +381,8 @@ static void print_line(const char *program, const char *word, const char *text)
 
 void print_error(const char *program, const struct dmsg_error *error)
 {
-    print_line(
-        program, error->code == DMSG_E_USAGE ? "" : dmsg_error_word(error->code), error->text);
+    print_line(program, "error", error->code == DMSG_E_USAGE ? "" : dmsg_error_word(error->code),
+        error->text);
     if (after_errors != NULL)
         after_errors(program, error);
 }
@@ -392,7 +394,7 @@ void print_note(const char *program, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    print_line(program, "", text);
+    print_line(program, "info", "", text);
 }
 
 void json_key(struct dmsg_buffer *out, const char *name)

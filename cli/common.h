@@ -108,8 +108,9 @@ void print_after_errors(print_more *more);
 
 /* From now on both of these are JSON objects, one a line (--log-json). */
 void print_json_notes(void);
-/* Begins such an object: time, program, and outcome unless the word is empty. */
-void json_event_begin(struct dmsg_buffer *out, const char *program, const char *word);
+/* Begins such an object: time, program, outcome unless the word is empty, and level. */
+void json_event_begin(
+    struct dmsg_buffer *out, const char *program, const char *level, const char *word);
 
 /* "danemsg receive: text" on stderr. */
 void print_note(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,10 +5,14 @@
 #include "show.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Milliseconds until a terminal that is stopped is tried again. */
+#define STOPPED_PAUSE 50
 
 int delivering_check(const struct delivering_options *options, struct dmsg_error *error)
 {
@@ -36,10 +40,15 @@ int delivering_check(const struct delivering_options *options, struct dmsg_error
 
 void delivering_init(struct delivering *delivering, const struct delivering_options *options)
 {
-    *delivering = (struct delivering){.options = options, .exec = EXEC_NONE, .wake_fd = -1};
+    *delivering =
+        (struct delivering){.options = options, .exec = EXEC_NONE, .wake_fd = -1, .terminal = -1};
     delivering->exec.command = options->command;
     struct stat facts;
     delivering->to_file = fstat(STDOUT_FILENO, &facts) == 0 && S_ISREG(facts.st_mode);
+    /* The open description is shared with whoever started us: it must not become non-blocking. */
+    if (isatty(STDOUT_FILENO))
+        delivering->terminal =
+            open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 static int make_line(
@@ -64,11 +73,17 @@ static int make_line(
     return result == 0 && line->failed ? dmsg_fail_memory(error) : result;
 }
 
-/* A pipe that can be written to takes so many octets at once (pipe(7)). */
+static int output_fd(const struct delivering *delivering)
+{
+    return delivering->terminal >= 0 ? delivering->terminal : STDOUT_FILENO;
+}
+
+/* A pipe that can be written to takes so many octets at once (pipe(7)); a terminal need not. */
 static bool takes_at_once(const struct delivering *delivering, size_t size)
 {
     struct pollfd now = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    return delivering->to_file || (size <= PIPE_BUF && poll(&now, 1, 0) > 0);
+    return delivering->to_file ||
+           (size <= PIPE_BUF && poll(&now, 1, 0) > 0 && !isatty(STDOUT_FILENO));
 }
 
 /* No more at a time than a pipe takes at once: whoever reads it may stop reading, and that must not
@@ -77,18 +92,23 @@ static int write_out(
     const struct delivering *delivering, struct dmsg_span data, struct dmsg_error *error)
 {
     while (data.size > 0) {
-        struct pollfd wait[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+        struct pollfd wait[] = {{.fd = output_fd(delivering), .events = POLLOUT},
             {.fd = delivering->wake_fd, .events = POLLIN}};
         if (!delivering->to_file && poll(wait, 2, -1) < 0)
             wait[0].revents = wait[1].revents = 0; /* interrupted by a signal */
+        ssize_t written = 0;
         if (delivering->to_file || wait[0].revents != 0) {
             size_t most = delivering->to_file || data.size < PIPE_BUF ? data.size : PIPE_BUF;
-            ssize_t written = write(STDOUT_FILENO, data.data, most);
+            written = write(output_fd(delivering), data.data, most);
             if (written < 0 && errno != EINTR && errno != EAGAIN)
                 return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the output");
             data.data += written > 0 ? written : 0;
             data.size -= written > 0 ? (size_t)written : 0;
-        } else if (wait[1].revents != 0 && delivering->stop(delivering->user)) {
+        }
+        /* A terminal that is stopped can be written to, and takes nothing. */
+        if (written < 0)
+            (void)poll(&wait[1], 1, STOPPED_PAUSE);
+        if (written <= 0 && wait[1].revents != 0 && delivering->stop(delivering->user)) {
             return dmsg_fail(error, DMSG_E_LOCAL,
                 "ended while nobody read its output: what was not written comes again after the "
                 "next start");
@@ -131,4 +151,6 @@ void delivering_done(struct delivering *delivering)
 {
     exec_done(&delivering->exec);
     dmsg_buffer_done(&delivering->line);
+    if (delivering->terminal >= 0)
+        close(delivering->terminal);
 }

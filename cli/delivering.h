@@ -19,6 +19,7 @@ struct delivering {
     struct exec exec;
     struct dmsg_buffer line;
     bool to_file; /* standard output is one, which takes everything at once */
+    int terminal; /* it is one: the same, opened anew, so that writing never blocks; else -1 */
     /* While standard output takes nothing: asked when wake_fd is readable, and true ends it. */
     bool (*stop)(void *user);
     void *user;

@@ -290,6 +290,10 @@ static void say_running(struct doctor *doctor, long pid, const char *status)
             (long long)(dmsg_context_now(&doctor->context) - facts.st_mtime));
     else if (strcmp(broker, "not connected yet") == 0)
         doctor_ok(doctor, "one runs, process %ld, and has not told of its broker yet", pid);
+    else if (strncmp(broker, "takes no more", strlen("takes no more")) == 0)
+        doctor_warn(doctor, DMSG_E_LOCAL,
+            "look at what it delivers to, and see 'danemsg inbox list'",
+            "one runs, process %ld, and %s", pid, broker);
     else if (!subscribed)
         doctor_warn(doctor, DMSG_E_BROKER, "see 'broker'",
             "one runs, process %ld, and is not subscribed: %s", pid, broker);

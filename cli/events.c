@@ -36,8 +36,8 @@ static void write_line(const struct events *events, const struct dmsg_event *eve
 static void write_json(const struct events *events, const struct dmsg_event *event)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer line = {0};
-    json_event_begin(&line, events->program, event->code != 0 ? dmsg_error_word(event->code) : "");
-    json_member_text(&line, "level", level_word(event->level));
+    json_event_begin(&line, events->program, level_word(event->level),
+        event->code != 0 ? dmsg_error_word(event->code) : "");
     json_member_text(&line, "text", event->text);
     if (has_sender(event))
         json_member_text(&line, "sender", event->sender->text);

@@ -23,12 +23,12 @@
 #define SANITIZED 0
 #endif
 
-void memory_bound(size_t message_limit)
+void memory_bound(size_t message_limit, size_t kept)
 {
     struct rlimit limit;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    rlim_t bound =
-        BASE + PER_CORE * (rlim_t)(cores > 0 ? cores : 1) + MESSAGES * (rlim_t)message_limit;
+    rlim_t bound = BASE + PER_CORE * (rlim_t)(cores > 0 ? cores : 1) +
+                   MESSAGES * (rlim_t)message_limit + (rlim_t)kept;
     if (SANITIZED || getrlimit(RLIMIT_DATA, &limit) < 0 || limit.rlim_cur <= bound)
         return;
     limit.rlim_cur = bound;

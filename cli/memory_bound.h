@@ -12,8 +12,10 @@
  * Not for MQTT 3.1.1, where an honest broker hands on what anybody published: a packet that always
  * fails would come again and again.
  *
+ * kept: octets of messages that are kept in memory, beside those in work.
+ *
  * Programs started later inherit the soft limit; the hard one stays, for them to go back to.
  */
-void memory_bound(size_t message_limit);
+void memory_bound(size_t message_limit, size_t kept);
 
 #endif

@@ -7,6 +7,7 @@
 #include "memory_bound.h"
 #include "readiness.h"
 #include "service/receive.h"
+#include "store/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 
 /* Octets that --clean keeps undelivered in memory before it takes no more. */
 #define CLEAN_PENDING (32 * 1024 * 1024)
+/* And at most, with what waits for DNS. */
+#define CLEAN_KEPT ((size_t)DMSG_MEMORY_KEPT_OCTETS + DMSG_TRUSTED_OCTETS + DMSG_STRANGERS_OCTETS)
 
 /* What an MQTT packet holds beside payload and topic: headers and properties. */
 #define PACKET_OVERHEAD 512
@@ -144,7 +147,7 @@ static int open_broker(struct receiving *receiving, struct dmsg_error *error)
         config->expects_session = receiving->state.known;
     }
     if (config->version != 311)
-        memory_bound(size);
+        memory_bound(size, options->clean ? CLEAN_KEPT : 0);
     if (result == 0)
         result = broker_open(
             &receiving->mqtt, &receiving->broker, receiving->discovery, receiving->me, error);
@@ -333,5 +336,8 @@ int receiving_run(struct receiving *receiving, struct dmsg_error *error)
         .count_limit = (uint64_t)receiving->options->count,
         .timeout = time_left(receiving),
     };
-    return dmsg_receive(&config, error);
+    int result = dmsg_receive(&config, error);
+    return result != DMSG_E_TIMEOUT ? result
+                                    : dmsg_fail(error, result, "%lld seconds are over",
+                                          (long long)receiving->options->wait);
 }

@@ -174,8 +174,7 @@ int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *err
 size_t dmsg_mqtt_read_more(struct dmsg_mqtt *mqtt, size_t limit);
 size_t dmsg_mqtt_batch_size(const struct dmsg_mqtt *mqtt);
 const struct dmsg_packet *dmsg_mqtt_packet(const struct dmsg_mqtt *mqtt, size_t index);
-/* Batches of at most count packets from now on (a TLS record may hold a few more); the rest stays
-   with the broker. */
+/* Batches of at most count packets from now on; the rest stays with the broker. */
 void dmsg_mqtt_limit_batch(struct dmsg_mqtt *mqtt, size_t count);
 /* Lets acknowledgements and publishes leave, keeps the connection alive, empties the batch. To be
    called after every read. */

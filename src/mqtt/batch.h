@@ -7,8 +7,7 @@
 /* A batch is full at so many octets: what a busy receiver holds in memory beside what it makes of
    them. */
 #define DMSG_BATCH_OCTETS (8 * 1024 * 1024)
-/* Over TLS libmosquitto goes on reading while a record is not used up, so that a batch can become
-   larger; more than this is a broker that floods us. */
+/* The packet that makes a batch full may make it larger than that; more than this is too much. */
 #define DMSG_BATCH_OCTETS_MAX (32 * 1024 * 1024)
 /* Of one block; one is kept for the next batch. */
 #define DMSG_BATCH_BLOCK (256 * 1024)

@@ -157,7 +157,11 @@ static void on_message(struct mosquitto *mosquitto, void *user,
     struct dmsg_link *link = user;
     (void)mosquitto, (void)says;
     struct dmsg_span payload = {message->payload, (size_t)message->payloadlen};
-    link->events.received(link->user, dmsg_span_text(message->topic), payload, message->retain);
+    /* Over TLS mosquitto_loop_read goes on for as long as packets end within records, however many
+       there are; a socket that had nothing left, by errno, ends that. */
+    if (!link->events.received(
+            link->user, dmsg_span_text(message->topic), payload, message->retain))
+        errno = EAGAIN;
 }
 
 /* A line may hold a topic, which is a stranger's text. */

@@ -32,7 +32,8 @@ struct dmsg_link_events {
     void (*subscribed)(void *user, int id, int qos, const char *why);
     /* why: NULL when the broker has it (QoS 0: when it was written). */
     void (*published)(void *user, int id, const char *why);
-    void (*received)(void *user, struct dmsg_span topic, struct dmsg_span payload, bool retained);
+    /* False: no more in this call of dmsg_link_read, though there may be more at hand. */
+    bool (*received)(void *user, struct dmsg_span topic, struct dmsg_span payload, bool retained);
 };
 
 struct dmsg_link;

@@ -59,13 +59,14 @@ static void on_published(void *user, int id, const char *why)
     dmsg_mqtt_on_published(user, id, why);
 }
 
-static void on_received(void *user, struct dmsg_span topic, struct dmsg_span payload, bool retained)
+static bool on_received(void *user, struct dmsg_span topic, struct dmsg_span payload, bool retained)
 {
     struct dmsg_mqtt *mqtt = user;
     bool cut = topic.size + payload.size > mqtt->packet_limit;
     dmsg_batch_put(&mqtt->batch, topic, payload, retained, cut);
     if (mqtt->batch.failed)
         dmsg_link_abort(mqtt->link);
+    return !dmsg_batch_full(&mqtt->batch, mqtt->batch_limit);
 }
 
 static const struct dmsg_link_events link_events = {

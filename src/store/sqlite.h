@@ -107,6 +107,7 @@ struct dmsg_sqlite_meta {
 #define DMSG_SQLITE_MARKS 1024
 struct dmsg_sqlite_marks {
     bool opened;
+    bool failed;                  /* to be written: each is marked at once from then on */
     int fd;                       /* of PATH-delivered; -1: there is none, each is marked at once */
     uint64_t next, applied, done; /* numbers of marks: the next one's; below it, in the open
                                      transaction; below it, committed */
@@ -205,11 +206,6 @@ bool dmsg_sqlite_marks_room(const struct dmsg_sqlite *sqlite);
 bool dmsg_sqlite_mark(struct dmsg_sqlite *sqlite, int64_t row);
 /* Delivered, though the database does not say so yet. */
 bool dmsg_sqlite_marked(const struct dmsg_sqlite *sqlite, int64_t row);
-static inline int64_t dmsg_sqlite_marks_left(const struct dmsg_sqlite *sqlite)
-{
-    const struct dmsg_sqlite_marks *marks = &sqlite->marks;
-    return (int64_t)(marks->next - (sqlite->store.in_transaction ? marks->applied : marks->done));
-}
 /* At the beginning of a transaction, after its end; and in one of their own, if there are any. */
 int dmsg_sqlite_marks_apply(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_sqlite_marks_committed(struct dmsg_sqlite *sqlite);

@@ -18,7 +18,12 @@ static int make_file(const char *path, bool show, struct dmsg_error *error)
     struct stat facts;
     if (lstat(path, &facts) < 0) {
         int fd DMSG_CLEANUP(dmsg_cleanup_fd) = -1;
-        if (errno == ENOENT && !show)
+        if (errno == ENOENT && show)
+            return dmsg_fail(error, DMSG_E_LOCAL,
+                "opening the database %s: No such file; the first receiver, or the first message "
+                "that is queued, makes it",
+                path);
+        if (errno == ENOENT)
             fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         /* Another process may just have made it. */
         return fd >= 0 || (errno == EEXIST && !show)

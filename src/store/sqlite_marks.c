@@ -34,8 +34,9 @@ static int open_file(const char *database)
     free(path);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && (facts.st_mode & 077) == 0 &&
-        flock(fd, LOCK_EX | LOCK_NB) == 0)
+    /* Of one name: whoever had it before may have taken it away since we opened it. */
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) &&
+        (facts.st_mode & 077) == 0 && facts.st_nlink == 1)
         return fd;
     close(fd);
     return -1;
@@ -79,6 +80,11 @@ int dmsg_sqlite_marks_open(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
         close(fd);
         return code;
     }
+    /* On a disk that fills up later there is still room for marks. */
+    if (fd >= 0 && posix_fallocate(fd, 0, FILE_SIZE) != 0) {
+        close(fd);
+        fd = -1;
+    }
     marks->opened = true;
     marks->fd = fd;
     return 0;
@@ -87,7 +93,8 @@ int dmsg_sqlite_marks_open(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
 bool dmsg_sqlite_marks_room(const struct dmsg_sqlite *sqlite)
 {
     const struct dmsg_sqlite_marks *marks = &sqlite->marks;
-    return marks->opened && marks->fd >= 0 && marks->next - marks->done < DMSG_SQLITE_MARKS;
+    return marks->opened && marks->fd >= 0 && !marks->failed &&
+           marks->next - marks->done < DMSG_SQLITE_MARKS;
 }
 
 bool dmsg_sqlite_mark(struct dmsg_sqlite *sqlite, int64_t row)
@@ -98,7 +105,9 @@ bool dmsg_sqlite_mark(struct dmsg_sqlite *sqlite, int64_t row)
         return false;
     memcpy(entry.id, marks->offered_id, sizeof marks->offered_id);
     size_t at = marks->next % DMSG_SQLITE_MARKS;
-    if (pwrite(marks->fd, &entry, sizeof entry, (off_t)(at * sizeof entry)) != sizeof entry)
+    marks->failed =
+        pwrite(marks->fd, &entry, sizeof entry, (off_t)(at * sizeof entry)) != sizeof entry;
+    if (marks->failed)
         return false;
     marks->rows[at] = row;
     marks->next++;

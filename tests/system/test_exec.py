@@ -228,7 +228,7 @@ def test_log_json(world, bob):
         world.broker.publish(bob, b"junk")
         wait_for(lambda: '"outcome":"format"' in receiver.err, "a refusal")
     events = [json.loads(line) for line in receiver.err.splitlines()]
-    assert all({"time", "program", "text"} <= set(event) for event in events)
+    assert all({"time", "program", "level", "text"} <= set(event) for event in events)
     refused = [event for event in events if event.get("outcome") == "format"]
     assert len(refused) == 1 and refused[0]["level"] == "warning"
 

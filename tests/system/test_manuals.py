@@ -109,7 +109,8 @@ def test_a_fault_is_noticed(checks, said, copy, what):
 @pytest.mark.parametrize("change, expected", [
     (lambda shown: shown + "x\n" * 20, "lines, and"),
     (lambda shown: shown.replace("usage: ", "usage: " + "x" * 60, 1), "too wide"),
-    (lambda shown: shown.replace("example: ", "for instance: "), "no example")])
+    (lambda shown: shown.replace("example: ", "for instance: "), "no example"),
+    (lambda shown: shown.replace("net 'HELLO", "net   'HELLO"), "cannot be typed")])
 def test_a_help_that_does_not_fit(checks, said, change, expected):
     table, helps = said
     found = checks.faults(ROOT, table, {**helps, "send --help": change(helps["send --help"])},

@@ -96,6 +96,30 @@ def test_it_ends_although_nobody_reads_its_output(world, alice):
         assert len(receiver.out) >= 2 * 30001
 
 
+@pytest.mark.slow
+def test_it_ends_although_nobody_reads_its_terminal(world, alice):
+    """The same of a terminal, which says that it can be written to, and then need not take all."""
+    bob = world.identity("stalled.good.test")
+    state = world.new_state()
+    with world.receiver(bob, DANEMSG_STATE=state):
+        pass
+    many = (world.message(alice, bob, bytes(b"x" * 500)).envelope() for _ in range(200))
+    world.broker.publish_many(bob, many, qos=1)
+    ours, its = os.openpty()
+    with subprocess.Popen([DANEMSG, "receive"], stdout=its, stderr=subprocess.DEVNULL,
+                          stdin=subprocess.DEVNULL,
+                          env=world.environment(IDENTITY_NAME=bob, DANEMSG_STATE=state)) as process:
+        try:
+            wait_for(lambda: readable_octets(ours) > 2000, "a full terminal")
+            time.sleep(1)
+            process.terminate()
+            assert process.wait(20) == 2
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(its)
+
+
 def test_one_receiver_per_identity_and_state(world, bob):
     with world.receiver(bob) as receiver:
         second = world.run("receive", "-W", "5", me=bob, DANEMSG_STATE=receiver.changes[
@@ -352,6 +376,16 @@ def test_no_core_and_no_tracer(world, bob):
         umask = re.search(r"^Umask:\s+(\d+)", Path(
             f"/proc/{receiver.process.pid}/status").read_text(), re.MULTILINE)
         assert umask[1] == "0077"
+
+
+@pytest.mark.skipif(SANITIZED, reason="what sanitizers map has no bound")
+def test_memory_has_room_for_what_is_kept_there(world, bob):
+    def bound(*options):
+        wrapper = ("env", "-u", "DANEMSG_STATE") if options else ()
+        with Receiver(world, bob, options, {}, wrapper=wrapper) as receiver:
+            limits = Path(f"/proc/{receiver.process.pid}/limits").read_text()
+            return int(re.search(r"^Max data size\s+(\d+)\s", limits, re.MULTILINE)[1]) >> 20
+    assert bound("--clean") - bound() >= 64 + 256 + 64
 
 
 def test_the_resolver_ends_with_its_parent(world, alice, bob):

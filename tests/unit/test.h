@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct test {
@@ -77,6 +78,13 @@ static int test_run(const struct test *tests, size_t count)
         any_failed |= test_failed;
     }
     return any_failed;
+}
+
+/* Its system calls are not all of the kernel's. */
+static inline bool test_in_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload != NULL && strstr(preload, "vgpreload") != NULL;
 }
 
 #define TEST(function)                                                                             \

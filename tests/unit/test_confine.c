@@ -397,15 +397,9 @@ static long landlock_version(void)
     return version < 0 ? 0 : version;
 }
 
-static bool in_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload != NULL && strstr(preload, "vgpreload") != NULL;
-}
-
 static void check_profile(size_t profile)
 {
-    if (in_valgrind())
+    if (test_in_valgrind())
         SKIP("valgrind makes system calls of its own");
     int first = try_it(&profiles[profile], keeps_time);
     if (first == NO_SECCOMP || first == NO_LANDLOCK)

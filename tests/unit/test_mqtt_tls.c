@@ -393,6 +393,41 @@ static void packets_of_one_tls_record_are_all_found(void)
     broker_stop(&fake);
 }
 
+/* A broker that is faster than we are, with packets that end within records: libmosquitto would go
+   on reading them until more had come than there is room for, and again after each reconnect. */
+static void a_flood_over_tls_is_taken_in_batches(void)
+{
+    enum { COUNT = 40, PAYLOAD = 1 << 20, LENGTH = 1 + 3 + 6 + PAYLOAD };
+    uint8_t *out = calloc(1, 5 + (size_t)COUNT * LENGTH);
+    struct broker fake;
+    struct tls_files files;
+    size_t size = 5;
+    REQUIRE(out != NULL && broker_prepare(&fake));
+    memcpy(out, "\x20\x03\x00\x00\x00", 5);
+    for (int i = 1; i <= COUNT; i++) { /* PUBLISH, QoS 1, topic "t", no properties */
+        const uint8_t header[] = {0x32, ((6 + PAYLOAD) & 127) | 128,
+            ((6 + PAYLOAD) >> 7 & 127) | 128, (6 + PAYLOAD) >> 14, 0, 1, 't', 0, (uint8_t)i, 0};
+        memcpy(out + size, header, sizeof header);
+        size += sizeof header + PAYLOAD;
+    }
+    make_tls_files(&fake, &files, "IP:127.0.0.1", 10);
+    struct server server = {.files = &files};
+    pid_t child = start_server(&server, &fake.port, out, size);
+    struct dmsg_mqtt_config config = client_config(&fake, 5, NULL);
+    config.tls = true;
+    config.ca_file = files.authority;
+    config.packet_limit = 2 << 20;
+    struct dmsg_mqtt *mqtt = client_connect(&config);
+    REQUIRE(mqtt != NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL); /* the socket fills up */
+    int taken = client_take(mqtt, COUNT, WAIT);
+    CHECK_ROW(taken == COUNT, "%d", taken);
+    dmsg_mqtt_free(&mqtt);
+    stop_server(child);
+    broker_stop(&fake);
+    free(out);
+}
+
 static void versions_and_protocols_are_agreed_on(void)
 {
     static const struct {
@@ -761,7 +796,7 @@ static void dane_is_configured_whole_or_not(void)
 TEST_MAIN(TEST(tls_verifies_the_broker), TEST(tls_with_a_client_certificate),
     TEST(tls_with_a_client_certificate_in_memory), TEST(versions_and_protocols_are_agreed_on),
     TEST(tls_and_plain_do_not_mix), TEST(tls_batches_do_not_stall),
-    TEST(packets_of_one_tls_record_are_all_found), TEST(tlsa_records_decide),
-    TEST(names_and_dates_count_for_anchors_alone), TEST(records_of_several_kinds),
-    TEST(records_are_asked_for_each_time), TEST(without_records_no_connection),
-    TEST(dane_is_configured_whole_or_not))
+    TEST(packets_of_one_tls_record_are_all_found), TEST(a_flood_over_tls_is_taken_in_batches),
+    TEST(tlsa_records_decide), TEST(names_and_dates_count_for_anchors_alone),
+    TEST(records_of_several_kinds), TEST(records_are_asked_for_each_time),
+    TEST(without_records_no_connection), TEST(dane_is_configured_whole_or_not))

@@ -5,7 +5,9 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -179,13 +181,15 @@ static void a_damaged_file_marks_nothing(void)
 /* Then each is marked in the database at once. */
 static void without_a_file_of_its_own_it_marks_at_once(void)
 {
-    static const char *const cases[] = {"locked", "a link", "a folder", "readable by others"};
+    static const char *const cases[] = {
+        "locked", "a link", "a folder", "readable by others", "of two names"};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct scratch scratch;
-        char path[400];
+        char path[400], other[410];
         int fd = -1;
         REQUIRE(scratch_make(&scratch) == 0);
         marks_path(&scratch, path, sizeof path);
+        snprintf(other, sizeof other, "%s-2", path);
         struct dmsg_store *store = open_or_die(&scratch);
         accept_some(store, 'a', 3);
         dmsg_store_close(&store);
@@ -197,6 +201,8 @@ static void without_a_file_of_its_own_it_marks_at_once(void)
             fd = open(path, O_RDWR | O_CREAT, i == 3 ? 0644 : 0600);
         if (i == 3)
             CHECK(fchmod(fd, 0644) == 0);
+        if (i == 4)
+            CHECK(link(path, other) == 0);
         if (i == 0)
             CHECK(flock(fd, LOCK_EX) == 0);
         deliver_and_die(&scratch, 2);
@@ -209,6 +215,7 @@ static void without_a_file_of_its_own_it_marks_at_once(void)
         if (fd >= 0)
             close(fd);
         (void)(i == 2 ? rmdir(path) : unlink(path));
+        (void)unlink(other);
         scratch_remove(&scratch);
     }
 }
@@ -243,10 +250,43 @@ static void a_full_ring_is_written_down(void)
     scratch_remove(&scratch);
 }
 
+/* A disk that is full takes away neither marks nor, within a transaction that it undoes, more than
+   the one that could not be written. */
+static void a_full_disk_takes_no_marks_away(void)
+{
+    struct scratch scratch;
+    struct dmsg_record record;
+    struct stat facts;
+    struct rlimit before, none;
+    char path[400];
+    REQUIRE(scratch_make(&scratch) == 0);
+    marks_path(&scratch, path, sizeof path);
+    struct dmsg_store *store = open_or_die(&scratch);
+    accept_some(store, 'a', 3);
+    CHECK(strcmp(next_id(store), "a1") == 0);
+    CHECK(stat(path, &facts) == 0 && facts.st_size == DMSG_SQLITE_MARKS * 64);
+
+    REQUIRE(dmsg_store_begin(store, NULL) == 0);
+    CHECK(dmsg_store_next(store, 0, &record, NULL) == 1 && dmsg_store_delivers_within(store));
+    (void)signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    none = (struct rlimit){0, before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    CHECK(dmsg_store_delivered(store, record.row, NULL) == 0);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(!dmsg_store_delivers_within(store));
+    dmsg_store_rollback(store);
+    CHECK(strcmp(next_id(store), "a1") == 0);
+    deliver(store, 3);
+    CHECK(undelivered(store) == 0);
+    dmsg_store_close(&store);
+    scratch_remove(&scratch);
+}
+
 static const struct test tests[] = {TEST(what_a_killed_process_delivered_does_not_come_again),
     TEST(without_the_file_it_comes_again), TEST(another_database_loses_nothing),
     TEST(a_damaged_file_marks_nothing), TEST(without_a_file_of_its_own_it_marks_at_once),
-    TEST(a_full_ring_is_written_down)};
+    TEST(a_full_ring_is_written_down), TEST(a_full_disk_takes_no_marks_away)};
 
 int main(void)
 {
