@@ -20,6 +20,7 @@
 struct status {
     struct identity_options identity;
     struct store_choice store;
+    const char *status;
     bool json;
 };
 
@@ -38,6 +39,11 @@ static const struct option options_table[] = {
         .kind = OPTION_TEXT,
         .at = offsetof(struct status, store.state),
         .help = "where the receiver keeps its database"},
+    {.name = "status",
+        .argument = "FILE",
+        .kind = OPTION_TEXT,
+        .at = offsetof(struct status, status),
+        .help = "the file of `receive --status`"},
 };
 
 /* ------------------------------------------------------------------------------ the status file */
@@ -115,15 +121,12 @@ static void report_done(struct report *report)
 }
 
 /* Of a zeroed report. */
-static int read_report(struct report *out, const struct status *options,
-    const struct dmsg_name *name, const char *suffix, struct dmsg_error *error)
+static int read_report(struct report *out, const char *path, struct dmsg_error *error)
 {
-    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = state_file(&path, options->store.state, name, suffix, error);
-    if (result < 0 || (access(path, F_OK) < 0 && errno == ENOENT))
-        return result;
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return 0;
     out->raw.limit = STATUS_MAX;
-    result = read_input(&out->raw, path, error);
+    int result = read_input(&out->raw, path, error);
     if (result < 0)
         return result;
     dmsg_buffer_put_span(&out->parsed, dmsg_buffer_span(&out->raw)); /* parsing changes it */
@@ -133,6 +136,19 @@ static int read_report(struct report *out, const struct status *options,
         return dmsg_fail(error, DMSG_E_LOCAL, "%s is not what a service wrote", path);
     out->runs = is_there(out->pid);
     return 0;
+}
+
+static int read_reports(struct report *receiver, struct report *publisher,
+    const struct status *options, const struct dmsg_name *name, struct dmsg_error *error)
+{
+    char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    char *other DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = state_file(&path, options->store.state, name, STATUS_SUFFIX, error);
+    if (result == 0)
+        result = read_report(receiver, options->status != NULL ? options->status : path, error);
+    if (result == 0)
+        result = state_file(&other, options->store.state, name, PUBLISHER_STATUS_SUFFIX, error);
+    return result < 0 ? result : read_report(publisher, other, error);
 }
 
 /* ------------------------------------------------------------------------------------- showing */
@@ -348,9 +364,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
     int queued = 0;
     int result = own_name(&name, &options->identity, error);
     if (result == 0)
-        result = read_report(&receiver, options, &name, STATUS_SUFFIX, error);
-    if (result == 0)
-        result = read_report(&publisher, options, &name, PUBLISHER_STATUS_SUFFIX, error);
+        result = read_reports(&receiver, &publisher, options, &name, error);
     if (result == 0)
         result = read_kept(&kept, options, &name, error);
     if (result == 0)

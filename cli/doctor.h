@@ -53,7 +53,7 @@ struct doctor_options {
     struct dns_options dns;
     struct broker_options broker;
     struct store_choice store;
-    const char *group;
+    const char *group, *status;
     int64_t wait, size_limit, retain_size;
     bool json, quiet;
 };

@@ -304,7 +304,9 @@ static void say_running(struct doctor *doctor, long pid, const char *status)
 void doctor_receiver(struct doctor *doctor)
 {
     char *lock DMSG_CLEANUP(dmsg_cleanup_free) = path_of(doctor, "lock");
-    char *status DMSG_CLEANUP(dmsg_cleanup_free) = path_of(doctor, STATUS_SUFFIX);
+    const char *given = doctor->options->status;
+    char *status DMSG_CLEANUP(dmsg_cleanup_free) =
+        given != NULL ? strdup(given) : path_of(doctor, STATUS_SUFFIX);
     long pid = lock != NULL && status != NULL ? holder_of(lock) : -1;
     if (pid < 0)
         doctor_pass(doctor, "whether one runs cannot be seen here");

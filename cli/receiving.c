@@ -9,6 +9,7 @@
 #include "service/receive.h"
 #include "store/memory.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -95,6 +96,17 @@ static int read_policy(struct receiving *receiving, struct dmsg_error *error)
     return result;
 }
 
+/* A file that cannot be written to is told of now; later, the service goes on without. */
+static int own_status_path(struct receiving *receiving, const char *path, struct dmsg_error *error)
+{
+    int fd DMSG_CLEANUP(dmsg_cleanup_fd) =
+        open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the status file %s", path);
+    receiving->status_path = strdup(path);
+    return receiving->status_path == NULL ? dmsg_fail_memory(error) : 0;
+}
+
 static int open_housekeeping(struct receiving *receiving, struct dmsg_error *error)
 {
     const struct receive *options = receiving->options;
@@ -103,7 +115,9 @@ static int open_housekeeping(struct receiving *receiving, struct dmsg_error *err
         .name = &receiving->name,
         .source = receiver_figures_source(&receiving->figures)};
     int result = 0;
-    if (!options->clean)
+    if (options->status != NULL)
+        result = own_status_path(receiving, options->status, error);
+    else if (!options->clean)
         result = state_file(
             &receiving->status_path, options->store.state, &receiving->name, STATUS_SUFFIX, error);
     config.status_path = receiving->status_path;

@@ -17,7 +17,7 @@
 
 struct receive {
     int64_t count, wait, qos, size_limit, retain, retain_size, pending_size;
-    const char *allow_file, *metrics, *group;
+    const char *allow_file, *metrics, *status, *group;
     bool clean, log_json;
     struct text_list topics, allow, accept_poc;
     struct store_choice store;

@@ -62,7 +62,7 @@ _danemsg_command()
         _danemsg_words '0 1'
         return
         ;;
-    'receive':--allow-file | 'receive':--password-file | 'receive':--cafile | 'receive':--cert | 'receive':--key | 'receive':--trust-anchor | 'receive':--ca-file | 'receive':--resolver)
+    'receive':--allow-file | 'receive':--status | 'receive':--password-file | 'receive':--cafile | 'receive':--cert | 'receive':--key | 'receive':--trust-anchor | 'receive':--ca-file | 'receive':--resolver)
         compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
         return
         ;;
@@ -266,6 +266,10 @@ _danemsg_command()
         compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
         return
         ;;
+    'status':--status)
+        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        return
+        ;;
     'status':--identity)
         _danemsg_words "$(_danemsg_names)"
         return
@@ -274,12 +278,12 @@ _danemsg_command()
         :
         return
         ;;
-    'doctor':--state | 'doctor':--capath | 'doctor':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+    'doctor':--status | 'doctor':--password-file | 'doctor':--cafile | 'doctor':--cert | 'doctor':--key | 'doctor':--trust-anchor | 'doctor':--ca-file | 'doctor':--resolver)
+        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
         return
         ;;
-    'doctor':--password-file | 'doctor':--cafile | 'doctor':--cert | 'doctor':--key | 'doctor':--trust-anchor | 'doctor':--ca-file | 'doctor':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+    'doctor':--state | 'doctor':--capath | 'doctor':--crypto-path)
+        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
         return
         ;;
     'doctor':-V | 'doctor':--protocol-version)
@@ -576,7 +580,7 @@ _danemsg_command()
     'send':*)
         _danemsg_words "$(_danemsg_names)"
         ;;
-    'receive':-*) _danemsg_words '-C --count -W --wait -F --format -N --no-newline -v --verbose --json --pretty -t --topic -q --qos --allow --allow-file --accept-poc --exec --metrics --log-json --group --clean --max-message-size --state --store --retain --retain-size --pending-size -h --host -p --port -L --url -u --username -P --pw --password-file -i --id -k --keepalive -V --protocol-version --tls --tls-use-os-certs --cafile --capath --broker-dane --cert --key --identity-cert --tls-version --tls-alpn --will-topic --will-payload --will-qos --will-retain -d --debug --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
+    'receive':-*) _danemsg_words '-C --count -W --wait -F --format -N --no-newline -v --verbose --json --pretty -t --topic -q --qos --allow --allow-file --accept-poc --exec --metrics --status --log-json --group --clean --max-message-size --state --store --retain --retain-size --pending-size -h --host -p --port -L --url -u --username -P --pw --password-file -i --id -k --keepalive -V --protocol-version --tls --tls-use-os-certs --cafile --capath --broker-dane --cert --key --identity-cert --tls-version --tls-alpn --will-topic --will-payload --will-qos --will-retain -d --debug --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'receive':*)
         :
         ;;
@@ -632,11 +636,11 @@ _danemsg_command()
     'decrypt':*)
         compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
         ;;
-    'status':-*) _danemsg_words '--json --store --state --identity --crypto-path --help --help-all' ;;
+    'status':-*) _danemsg_words '--json --store --state --status --identity --crypto-path --help --help-all' ;;
     'status':*)
         :
         ;;
-    'doctor':-*) _danemsg_words '--json -q --quiet -W --wait --group --max-message-size --retain-size --state --store -h --host -p --port -L --url -u --username -P --pw --password-file -i --id -k --keepalive -V --protocol-version --tls --tls-use-os-certs --cafile --capath --broker-dane --cert --key --identity-cert --tls-version --tls-alpn --will-topic --will-payload --will-qos --will-retain -d --debug --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
+    'doctor':-*) _danemsg_words '--json -q --quiet -W --wait --group --max-message-size --retain-size --status --state --store -h --host -p --port -L --url -u --username -P --pw --password-file -i --id -k --keepalive -V --protocol-version --tls --tls-use-os-certs --cafile --capath --broker-dane --cert --key --identity-cert --tls-version --tls-alpn --will-topic --will-payload --will-qos --will-retain -d --debug --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'doctor':*)
         _danemsg_words "$(_danemsg_names)"
         ;;

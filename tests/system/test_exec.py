@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from servers import LOOPBACK, free_port, wait_for
-from world import DANEMSG
+from world import DANEMSG, Receiver
 
 # Notes what it was given, in the folder $1; a message "FAIL n" fails n times.
 SCRIPT = r"""
@@ -221,6 +221,24 @@ def test_status(world, alice):
         assert report["publisher"] is None
     after = json.loads(status_of(world, receiver, "--json").text)
     assert after["receiver"] is None and after["messages"]["delivered"] == 1
+
+
+def test_status_in_a_file_of_its_own(world, alice, tmp_path):
+    """Also without a state folder of the receiver; nobody else looks there."""
+    bob, file = world.identity("status-file.good.test"), tmp_path / "status"
+    with Receiver(world, bob, ("--clean", "--status", file), {},
+                  wrapper=("env", "-u", "DANEMSG_STATE")) as receiver:
+        def told(*options):
+            return world.run("status", *options, me=bob, DANEMSG_STATE=tmp_path).text
+
+        wait_for(lambda: "subscribed" in told("--status", file), "the status")
+        assert f"process {receiver.process.pid}" in told("--status", file)
+        assert "not running" in told()
+        assert world.run("doctor", "--status", file, "--json", me=bob, DANEMSG_STATE=tmp_path).out
+    assert not file.exists()
+    refused = world.run("receive", "--status", tmp_path / "no" / "folder", "-W", "3", me=bob,
+                        DANEMSG_STATE=tmp_path)
+    assert refused.status == 2 and "writing the status file" in refused.err, refused
 
 
 def test_log_json(world, bob):
