@@ -49,14 +49,15 @@ def stream(world, sender, name, count, pace):
 
 def kill_often(receiver, kills, generator, busy):
     """Kills the receiver after times that reach from its first steps to well into its work; while
-    nothing flows any more that has no point. How often."""
+    nothing flows any more that has no point. How often; it does not run in the end."""
     for done in range(kills):
         receiver.stop(signal.SIGKILL)
         if not busy():
             return done + 1
         receiver.start(wait=False)
         time.sleep(generator.choice([0.02, 0.1, 0.3]) * generator.random() + 0.03)
-    return kills
+    receiver.stop(signal.SIGKILL)
+    return kills + 1
 
 
 def exported(world, receiver):
