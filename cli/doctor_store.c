@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "doctor.h"
+#include "figures.h"
 #include "housekeeping.h"
 #include "queueing.h"
 #include "store/check.h"
@@ -271,7 +272,7 @@ static bool read_status(const char *path, char *broker, size_t size, bool *subsc
             dmsg_json_skip(&json);
     }
     bool good = dmsg_json_finish(&json);
-    *subscribed = dmsg_span_equal_text(value, "subscribed");
+    *subscribed = dmsg_span_equal_text(value, FIGURES_SUBSCRIBED);
     snprintf(broker, size, "%.*s", (int)value.size, (const char *)value.data);
     return good;
 }
@@ -288,9 +289,9 @@ static void say_running(struct doctor *doctor, long pid, const char *status)
         doctor_warn(doctor, DMSG_E_LOCAL, "look at its log, and start it again",
             "process %ld holds the lock, and has written no status for %lld seconds: it hangs", pid,
             (long long)(dmsg_context_now(&doctor->context) - facts.st_mtime));
-    else if (strcmp(broker, "not connected yet") == 0)
+    else if (strcmp(broker, FIGURES_NOT_YET) == 0)
         doctor_ok(doctor, "one runs, process %ld, and has not told of its broker yet", pid);
-    else if (strncmp(broker, "takes no more", strlen("takes no more")) == 0)
+    else if (strcmp(broker, FIGURES_HELD_BACK) == 0)
         doctor_warn(doctor, DMSG_E_LOCAL,
             "look at what it delivers to, and see 'danemsg inbox list'",
             "one runs, process %ld, and %s", pid, broker);

@@ -30,10 +30,10 @@ static const char *receiver_in_words(const void *user)
     const struct receiver_figures *figures = user;
     const struct dmsg_receive_state *state = figures->state;
     if (state->held_back)
-        return "takes no more messages, since too many are not delivered";
-    return state->subscribed          ? "subscribed"
+        return FIGURES_HELD_BACK;
+    return state->subscribed          ? FIGURES_SUBSCRIBED
            : state->broker[0] != '\0' ? state->broker
-                                      : "not connected yet";
+                                      : FIGURES_NOT_YET;
 }
 
 static void receiver_put_members(struct dmsg_buffer *out, const void *user)
@@ -133,7 +133,7 @@ static const char *publisher_in_words(const void *user)
     const struct dmsg_outbox_state *state = figures->state;
     return state->connected           ? "connected to the broker"
            : state->broker[0] != '\0' ? state->broker
-                                      : "not connected yet";
+                                      : FIGURES_NOT_YET;
 }
 
 static void publisher_put_members(struct dmsg_buffer *out, const void *user)

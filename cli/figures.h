@@ -7,6 +7,11 @@
 #include "service/outbox.h"
 #include "service/receive.h"
 
+/* Words of the status file that others look for (danemsg doctor). */
+#define FIGURES_SUBSCRIBED "subscribed"
+#define FIGURES_HELD_BACK "takes no more messages, since too many are not delivered"
+#define FIGURES_NOT_YET "not connected yet"
+
 struct receiver_figures {
     const struct dmsg_receive_state *state;
     struct dmsg_store *store; /* NULL: not open yet */

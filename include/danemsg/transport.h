@@ -168,7 +168,7 @@ int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt);  /* milliseconds */
    a batch waits to be acknowledged nothing is added to it. After an error the descriptor is -1
    until dmsg_mqtt_reconnect. */
 int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error) DMSG_MUST_CHECK;
-/* Adds what has come meanwhile, until the batch has `limit` packets: how many it has now. Packets
+/* Limits the batch anew and adds what has come meanwhile: how many packets it has now. Packets
    that it had already, and their spans, stay what they were; the structs may move. That the
    connection was lost is told by dmsg_mqtt_acknowledge. */
 size_t dmsg_mqtt_read_more(struct dmsg_mqtt *mqtt, size_t limit);

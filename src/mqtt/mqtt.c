@@ -195,9 +195,9 @@ int dmsg_mqtt_timeout(const struct dmsg_mqtt *mqtt)
     return timeout > TIMEOUT_MAX ? TIMEOUT_MAX : timeout;
 }
 
-/* Collects packets until none is left or the batch is full. Each call reads one packet at most, but
-   over TLS all that was decrypted already. */
-static int collect(struct dmsg_mqtt *mqtt, size_t limit, struct dmsg_error *error)
+/* Collects packets until none is left or the batch is full. Each call reads one packet, but over
+   TLS all that was decrypted already, until on_received ends that. */
+static int collect(struct dmsg_mqtt *mqtt, struct dmsg_error *error)
 {
     const struct dmsg_batch *batch = &mqtt->batch;
     size_t before;
@@ -206,7 +206,7 @@ static int collect(struct dmsg_mqtt *mqtt, size_t limit, struct dmsg_error *erro
         int code = dmsg_link_read(mqtt->link, error);
         if (code < 0)
             return code;
-    } while (!mqtt->dismissed && !dmsg_batch_full(batch, limit) &&
+    } while (!mqtt->dismissed && !dmsg_batch_full(batch, mqtt->batch_limit) &&
              (batch->count > before || dmsg_link_has_pending(mqtt->link)));
     return 0;
 }
@@ -229,7 +229,7 @@ static int step(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *error)
     if (mqtt->state != MQTT_CONNECTED)
         code = dmsg_mqtt_advance(mqtt, revents, &why);
     else if ((revents & ~POLLOUT) != 0 || dmsg_link_has_pending(mqtt->link))
-        code = collect(mqtt, mqtt->batch_limit, &why);
+        code = collect(mqtt, &why);
     code = judge(mqtt, code, &why);
     if (code == 0 && mqtt->state == MQTT_CONNECTED)
         code = dmsg_mqtt_subscribe_all(mqtt, &why);
@@ -259,9 +259,10 @@ int dmsg_mqtt_read(struct dmsg_mqtt *mqtt, short revents, struct dmsg_error *err
 size_t dmsg_mqtt_read_more(struct dmsg_mqtt *mqtt, size_t limit)
 {
     struct dmsg_error why;
-    if (mqtt->state != MQTT_CONNECTED || dmsg_batch_full(&mqtt->batch, limit))
+    dmsg_mqtt_limit_batch(mqtt, limit);
+    if (mqtt->state != MQTT_CONNECTED || dmsg_batch_full(&mqtt->batch, mqtt->batch_limit))
         return mqtt->batch.count;
-    int code = judge(mqtt, collect(mqtt, limit, &why), &why);
+    int code = judge(mqtt, collect(mqtt, &why), &why);
     if (code < 0)
         dmsg_mqtt_lose(mqtt, &why, NULL);
     return mqtt->batch.count;

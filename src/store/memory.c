@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* What was done in a transaction, so that it can be undone, last things first. */
-struct undo {
+struct dmsg_memory_undo {
     enum { UNDO_ID, UNDO_FACTS, UNDO_PUT, UNDO_TAKE, UNDO_FAILURE } kind;
     struct dmsg_memory_sender *sender;
     struct dmsg_memory_id *id;
@@ -14,39 +14,15 @@ struct undo {
     int64_t newest_issued;
 };
 
-/* A key, and when the last message that it signed expires. */
-struct issued {
-    struct issued *next;
-    char kid[DMSG_KEY_ID_SIZE];
-    int64_t until;
-};
-
-struct memory_store {
-    struct dmsg_store store;
-    struct dmsg_memory_senders senders;
-    struct dmsg_memory_records records;
-    struct undo *journal;
-    size_t journal_size, journal_capacity;
-    int64_t committed_row; /* later ones are the open transaction's */
-    bool kept_changed;     /* which also changed earlier ones, and may undo that */
-    struct issued *issued;
-    struct dmsg_store_counts counts; /* but for what is delivered */
-};
-
-static struct memory_store *memory_of(struct dmsg_store *store)
-{
-    return (struct memory_store *)store;
-}
-
 /* ---------------------------------------------------------------------------- transactions */
 
 /* Makes room for the next journal entry before the change that it undoes. */
-static bool journal_ready(struct memory_store *memory)
+static bool journal_ready(struct dmsg_memory *memory)
 {
     if (memory->journal_size < memory->journal_capacity)
         return true;
     size_t capacity = memory->journal_capacity * 2 + 64;
-    struct undo *journal = reallocarray(memory->journal, capacity, sizeof *journal);
+    struct dmsg_memory_undo *journal = reallocarray(memory->journal, capacity, sizeof *journal);
     if (journal == NULL)
         return false;
     memory->journal = journal;
@@ -54,7 +30,7 @@ static bool journal_ready(struct memory_store *memory)
     return true;
 }
 
-static void journal_put(struct memory_store *memory, struct undo undo)
+static void journal_put(struct dmsg_memory *memory, struct dmsg_memory_undo undo)
 {
     memory->journal[memory->journal_size++] = undo;
 }
@@ -62,14 +38,14 @@ static void journal_put(struct memory_store *memory, struct undo undo)
 static int memory_begin(struct dmsg_store *store, bool durable, struct dmsg_error *error)
 {
     (void)durable;
-    memory_of(store)->committed_row = memory_of(store)->records.last_row;
-    memory_of(store)->kept_changed = false;
-    return dmsg_memory_ids_shrink(&memory_of(store)->senders, error);
+    dmsg_memory_of(store)->committed_row = dmsg_memory_of(store)->records.last_row;
+    dmsg_memory_of(store)->kept_changed = false;
+    return dmsg_memory_ids_shrink(&dmsg_memory_of(store)->senders, error);
 }
 
 static int memory_commit(struct dmsg_store *store, struct dmsg_error *error)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     (void)error;
     for (size_t i = 0; i < memory->journal_size; i++) {
         if (memory->journal[i].kind == UNDO_TAKE)
@@ -80,7 +56,7 @@ static int memory_commit(struct dmsg_store *store, struct dmsg_error *error)
     return 0;
 }
 
-static void undo_one(struct memory_store *memory, const struct undo *undo)
+static void undo_one(struct dmsg_memory *memory, const struct dmsg_memory_undo *undo)
 {
     switch (undo->kind) {
     case UNDO_ID:
@@ -107,7 +83,7 @@ static void undo_one(struct memory_store *memory, const struct undo *undo)
 
 static void memory_rollback(struct dmsg_store *store)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     while (memory->journal_size > 0)
         undo_one(memory, &memory->journal[--memory->journal_size]);
     dmsg_memory_senders_settle(&memory->senders);
@@ -118,7 +94,7 @@ static void memory_rollback(struct dmsg_store *store)
 static int memory_sender(struct dmsg_store *store, const struct dmsg_name *name,
     struct dmsg_span text, struct dmsg_store_sender *out, struct dmsg_error *error)
 {
-    const struct dmsg_memory_senders *senders = &memory_of(store)->senders;
+    const struct dmsg_memory_senders *senders = &dmsg_memory_of(store)->senders;
     const struct dmsg_memory_sender *sender = dmsg_memory_sender_find(senders, name);
     const struct dmsg_memory_zone *zone = dmsg_memory_zone_find(senders, text);
     (void)error;
@@ -135,7 +111,7 @@ static int memory_sender(struct dmsg_store *store, const struct dmsg_name *name,
 static int memory_remember(
     struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     const struct dmsg_message *message = entry->message;
     struct dmsg_memory_sender *sender =
         dmsg_memory_sender_touch(&memory->senders, &message->sender, entry->zone);
@@ -147,14 +123,14 @@ static int memory_remember(
         dmsg_memory_id_add(&memory->senders, sender, message->id, entry->until, message->format);
     if (id == NULL)
         return dmsg_fail_memory(error);
-    journal_put(memory, (struct undo){.kind = UNDO_ID, .sender = sender, .id = id});
+    journal_put(memory, (struct dmsg_memory_undo){.kind = UNDO_ID, .sender = sender, .id = id});
     return 1;
 }
 
 static int memory_times(struct dmsg_store *store, int64_t *newest_issued, int64_t *purged_until,
     struct dmsg_error *error)
 {
-    const struct dmsg_memory_senders *senders = &memory_of(store)->senders;
+    const struct dmsg_memory_senders *senders = &dmsg_memory_of(store)->senders;
     (void)error;
     *newest_issued = senders->newest_issued;
     *purged_until = senders->purged_until;
@@ -165,13 +141,13 @@ static int memory_purge(
     struct dmsg_store *store, int64_t limit, int64_t now, struct dmsg_error *error)
 {
     (void)error;
-    dmsg_memory_ids_purge(&memory_of(store)->senders, limit, now);
+    dmsg_memory_ids_purge(&dmsg_memory_of(store)->senders, limit, now);
     return 0;
 }
 
 /* -------------------------------------------------------------------------- putting, taking */
 
-static int put_new(struct memory_store *memory, const struct dmsg_store_entry *entry, bool waiting,
+int dmsg_memory_put(struct dmsg_memory *memory, const struct dmsg_store_entry *entry, bool waiting,
     struct dmsg_memory_sender **out, struct dmsg_error *error)
 {
     struct dmsg_memory_sender *sender =
@@ -183,27 +159,27 @@ static int put_new(struct memory_store *memory, const struct dmsg_store_entry *e
     if (record == NULL)
         return dmsg_fail_memory(error);
     dmsg_memory_record_put(&memory->records, record);
-    journal_put(memory, (struct undo){.kind = UNDO_PUT, .record = record});
+    journal_put(memory, (struct dmsg_memory_undo){.kind = UNDO_PUT, .record = record});
     *out = sender;
     return 0;
 }
 
-static int take(
-    struct memory_store *memory, struct dmsg_memory_record *record, struct dmsg_error *error)
+int dmsg_memory_take(
+    struct dmsg_memory *memory, struct dmsg_memory_record *record, struct dmsg_error *error)
 {
     if (!journal_ready(memory))
         return dmsg_fail_memory(error);
     if (record->sender != NULL) /* is there, so that this finds it */
         (void)dmsg_memory_sender_touch(&memory->senders, &record->name, (struct dmsg_span){0});
     dmsg_memory_record_take(&memory->records, record);
-    journal_put(memory, (struct undo){.kind = UNDO_TAKE, .record = record});
+    journal_put(memory, (struct dmsg_memory_undo){.kind = UNDO_TAKE, .record = record});
     return 0;
 }
 
 static int memory_keep(
     struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     struct dmsg_memory_senders *senders = &memory->senders;
     const struct dmsg_message *message = entry->message;
     struct dmsg_memory_sender *sender = NULL;
@@ -211,12 +187,12 @@ static int memory_keep(
     if (message->payload.size + entry->topic.size > room)
         return dmsg_fail(error, DMSG_E_INTERNAL,
             "the memory store is full of messages that are not delivered yet");
-    int code = put_new(memory, entry, false, &sender, error);
+    int code = dmsg_memory_put(memory, entry, false, &sender, error);
     if (code < 0)
         return code;
     if (!journal_ready(memory))
         return dmsg_fail_memory(error);
-    journal_put(memory, (struct undo){.kind = UNDO_FACTS,
+    journal_put(memory, (struct dmsg_memory_undo){.kind = UNDO_FACTS,
                             .sender = sender,
                             .verified = sender->verified,
                             .sent_v1 = sender->sent_v1,
@@ -232,11 +208,12 @@ static int memory_next(
     struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
 {
     const struct dmsg_memory_record *record =
-        dmsg_memory_kept_after(&memory_of(store)->records, after);
+        dmsg_memory_kept_after(&dmsg_memory_of(store)->records, after);
     (void)error;
     while (record != NULL && record->aside)
         record = record->next;
-    if (record == NULL || (store->in_transaction && record->row > memory_of(store)->committed_row))
+    if (record == NULL ||
+        (store->in_transaction && record->row > dmsg_memory_of(store)->committed_row))
         return 0;
     dmsg_memory_record_show(record, out);
     return 1;
@@ -246,7 +223,7 @@ static int memory_kept(
     struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
 {
     const struct dmsg_memory_record *record =
-        dmsg_memory_kept_after(&memory_of(store)->records, after);
+        dmsg_memory_kept_after(&dmsg_memory_of(store)->records, after);
     (void)error;
     if (record == NULL)
         return 0;
@@ -263,7 +240,7 @@ static bool memory_can_note(const struct dmsg_store *store)
 /* No rollback brings back what was kept before the transaction. */
 static bool memory_note(struct dmsg_store *store, int64_t row)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
     if (record == NULL ||
         (store->in_transaction && (memory->kept_changed || row > memory->committed_row)))
@@ -275,24 +252,24 @@ static bool memory_note(struct dmsg_store *store, int64_t row)
 
 static int memory_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
     if (record == NULL)
         return dmsg_fail(error, DMSG_E_USAGE, "no message with this row waits for delivery");
     memory->kept_changed = true;
-    return take(memory, record, error);
+    return dmsg_memory_take(memory, record, error);
 }
 
 static int memory_failed(
     struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     struct dmsg_memory_record *record = dmsg_memory_kept_find(&memory->records, row);
     if (record == NULL || record->aside)
         return dmsg_fail(error, DMSG_E_USAGE, "no message with this row waits for delivery");
     if (!journal_ready(memory))
         return dmsg_fail_memory(error);
-    journal_put(memory, (struct undo){.kind = UNDO_FAILURE, .record = record});
+    journal_put(memory, (struct dmsg_memory_undo){.kind = UNDO_FAILURE, .record = record});
     memory->kept_changed = true;
     record->aside = ++record->failures >= most;
     return record->aside;
@@ -309,188 +286,13 @@ static int memory_retain(
     return 0;
 }
 
-/* --------------------------------------------------------------------------------- waiting */
-
-static int memory_waits(
-    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
-{
-    const struct dmsg_message *message = entry->message;
-    const struct dmsg_memory_sender *sender =
-        dmsg_memory_sender_find(&memory_of(store)->senders, &message->sender);
-    (void)error;
-    return sender != NULL &&
-           dmsg_memory_waiting_same(sender, message->id, dmsg_buffer_span(&message->jws));
-}
-
-static int memory_wait(
-    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
-{
-    struct dmsg_memory_sender *sender = NULL;
-    return put_new(memory_of(store), entry, true, &sender, error);
-}
-
-static int memory_usage(struct dmsg_store *store, enum dmsg_store_whose whose,
-    const struct dmsg_store_entry *entry, struct dmsg_store_usage *out, struct dmsg_error *error)
-{
-    const struct memory_store *memory = memory_of(store);
-    const struct dmsg_memory_sender *sender =
-        dmsg_memory_sender_find(&memory->senders, &entry->message->sender);
-    const struct dmsg_memory_zone *zone = dmsg_memory_zone_find(&memory->senders, entry->zone);
-    (void)error;
-    *out = (struct dmsg_store_usage){0};
-    if (whose == DMSG_STORE_TRUSTED)
-        *out = memory->records.trusted;
-    else if (whose == DMSG_STORE_STRANGERS)
-        *out = memory->records.strangers;
-    else if (whose == DMSG_STORE_NAME && sender != NULL)
-        *out = sender->usage;
-    else if (whose == DMSG_STORE_ZONE && zone != NULL)
-        *out = zone->usage;
-    return 0;
-}
-
-static int memory_waiting(struct dmsg_store *store, const struct dmsg_name *sender, int64_t after,
-    struct dmsg_record *out, struct dmsg_error *error)
-{
-    struct memory_store *memory = memory_of(store);
-    struct dmsg_memory_sender *only = NULL;
-    (void)error;
-    if (sender != NULL) {
-        only = dmsg_memory_sender_find(&memory->senders, sender);
-        if (only == NULL)
-            return 0;
-    }
-    const struct dmsg_memory_record *record =
-        dmsg_memory_waiting_after(&memory->records, only, after);
-    if (record == NULL)
-        return 0;
-    dmsg_memory_record_show(record, out);
-    return 1;
-}
-
-static int memory_waiting_last(struct dmsg_store *store, int64_t *row, struct dmsg_error *error)
-{
-    (void)error;
-    *row = memory_of(store)->records.last_row;
-    return 0;
-}
-
-static int memory_waited(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
-{
-    struct memory_store *memory = memory_of(store);
-    struct dmsg_memory_record *record = dmsg_memory_waiting_find(&memory->records, row);
-    if (record == NULL)
-        return dmsg_fail(error, DMSG_E_USAGE, "no message with this row is waiting");
-    return take(memory, record, error);
-}
-
-static int memory_deadline(struct dmsg_store *store, int64_t row, struct dmsg_store_deadline *out,
-    struct dmsg_error *error)
-{
-    const struct dmsg_memory_record *record =
-        dmsg_memory_waiting_find(&memory_of(store)->records, row);
-    (void)error;
-    if (record == NULL)
-        return 0;
-    *out = (struct dmsg_store_deadline){.format = record->format,
-        .trusted = !record->stranger,
-        .issued_at = record->issued_at,
-        .expires_at = record->expires_at,
-        .received_at = record->received_at};
-    return 1;
-}
-
-/* ----------------------------------------------------------------------------- notes */
-
-/* Not undone by a rollback: a key is then believed to be in use for longer than it is. */
-static int memory_note_issued(
-    struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error)
-{
-    struct memory_store *memory = memory_of(store);
-    struct issued *issued = memory->issued;
-    while (issued != NULL && strcmp(issued->kid, kid) != 0)
-        issued = issued->next;
-    if (issued == NULL) {
-        issued = calloc(1, sizeof *issued);
-        if (issued == NULL)
-            return dmsg_fail_memory(error);
-        strncpy(issued->kid, kid, sizeof issued->kid - 1);
-        issued->next = memory->issued;
-        memory->issued = issued;
-    }
-    if (expires_at > issued->until)
-        issued->until = expires_at;
-    return 0;
-}
-
-/* What is delivered is forgotten. */
-static int memory_depths(
-    struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error)
-{
-    const struct dmsg_memory_records *records = &memory_of(store)->records;
-    struct dmsg_store_depths depths = {0};
-    (void)error;
-    for (const struct dmsg_memory_record *record = records->kept.first; record != NULL;
-         record = record->next)
-        *(record->aside ? &depths.failed : &depths.undelivered) += 1;
-    for (const struct dmsg_memory_record *record = records->waiting.first; record != NULL;
-         record = record->next)
-        depths.waiting++;
-    *out = depths;
-    return 0;
-}
-
-static int memory_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
-{
-    int64_t sum = 0;
-    (void)error;
-    for (const struct dmsg_memory_record *record = memory_of(store)->records.kept.first;
-         record != NULL; record = record->next)
-        sum += (int64_t)(record->topic_size + record->content_size) + DMSG_RETAIN_OVERHEAD;
-    *octets = sum;
-    return 0;
-}
-
-/* Of a transaction that nothing can fail any more. */
-static int memory_tally(
-    struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error)
-{
-    (void)error;
-    dmsg_store_take_count(&memory_of(store)->counts, word, more);
-    return 0;
-}
-
-static int memory_counts(
-    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
-{
-    struct dmsg_store_depths depths;
-    int code = memory_depths(store, &depths, error);
-    *out = memory_of(store)->counts;
-    out->delivered -= depths.undelivered;
-    return code;
-}
-
-static int memory_issued_until(
-    struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error)
-{
-    (void)error;
-    for (const struct issued *issued = memory_of(store)->issued; issued != NULL;
-         issued = issued->next) {
-        if (strcmp(issued->kid, kid) != 0)
-            continue;
-        *until = issued->until;
-        return 1;
-    }
-    return 0;
-}
-
 /* ------------------------------------------------------------------------ opening, closing */
 
 static void memory_close(struct dmsg_store *store)
 {
-    struct memory_store *memory = memory_of(store);
+    struct dmsg_memory *memory = dmsg_memory_of(store);
     while (memory->issued != NULL) {
-        struct issued *next = memory->issued->next;
+        struct dmsg_memory_issued *next = memory->issued->next;
         free(memory->issued);
         memory->issued = next;
     }
@@ -515,19 +317,19 @@ static const struct dmsg_store_operations memory_operations = {
     .failed = memory_failed,
     .kept = memory_kept,
     .retain = memory_retain,
-    .waits = memory_waits,
-    .wait = memory_wait,
-    .usage = memory_usage,
-    .waiting = memory_waiting,
-    .waiting_last = memory_waiting_last,
-    .waited = memory_waited,
-    .deadline = memory_deadline,
-    .note_issued = memory_note_issued,
-    .depths = memory_depths,
-    .pending = memory_pending,
-    .tally = memory_tally,
-    .counts = memory_counts,
-    .issued_until = memory_issued_until,
+    .waits = dmsg_memory_waits,
+    .wait = dmsg_memory_wait,
+    .usage = dmsg_memory_usage,
+    .waiting = dmsg_memory_waiting,
+    .waiting_last = dmsg_memory_waiting_last,
+    .waited = dmsg_memory_waited,
+    .deadline = dmsg_memory_deadline,
+    .note_issued = dmsg_memory_note_issued,
+    .depths = dmsg_memory_depths,
+    .pending = dmsg_memory_pending,
+    .tally = dmsg_memory_tally,
+    .counts = dmsg_memory_counts,
+    .issued_until = dmsg_memory_issued_until,
     .times = memory_times,
     .purge = memory_purge,
 };
@@ -535,7 +337,7 @@ static const struct dmsg_store_operations memory_operations = {
 int dmsg_store_open_memory(struct dmsg_store **out, const struct dmsg_context *context,
     const struct dmsg_name *recipient, struct dmsg_error *error)
 {
-    struct memory_store *memory = calloc(1, sizeof *memory);
+    struct dmsg_memory *memory = calloc(1, sizeof *memory);
     if (memory == NULL)
         return dmsg_fail_memory(error);
     memory->store = (struct dmsg_store){.operations = &memory_operations,

@@ -1,6 +1,7 @@
 /*
  * The memory store's inside: senders with the ids that they used (memory_ids.c), messages that are
- * kept or wait (memory_records.c), and the operations with their undoing (memory.c).
+ * kept or wait (memory_records.c), and the operations (memory_waiting.c, memory_facts.c, and with
+ * their undoing memory.c).
  */
 #ifndef DANEMSG_STORE_MEMORY_H
 #define DANEMSG_STORE_MEMORY_H
@@ -141,5 +142,65 @@ struct dmsg_memory_record *dmsg_memory_waiting_find(
 bool dmsg_memory_waiting_same(
     const struct dmsg_memory_sender *sender, const char *id, struct dmsg_span content);
 void dmsg_memory_records_free(struct dmsg_memory_records *records);
+
+/* ---------------------------------------------------------------------------- the whole store */
+
+/* A key, and when the last message that it signed expires. */
+struct dmsg_memory_issued {
+    struct dmsg_memory_issued *next;
+    char kid[DMSG_KEY_ID_SIZE];
+    int64_t until;
+};
+
+struct dmsg_memory_undo; /* memory.c */
+
+struct dmsg_memory {
+    struct dmsg_store store;
+    struct dmsg_memory_senders senders;
+    struct dmsg_memory_records records;
+    struct dmsg_memory_undo *journal;
+    size_t journal_size, journal_capacity;
+    int64_t committed_row; /* later ones are the open transaction's */
+    bool kept_changed;     /* which also changed earlier ones, and may undo that */
+    struct dmsg_memory_issued *issued;
+    struct dmsg_store_counts counts; /* but for what is delivered */
+};
+
+static inline struct dmsg_memory *dmsg_memory_of(struct dmsg_store *store)
+{
+    return (struct dmsg_memory *)store;
+}
+
+/* A new record of the entry, and a record's end, that a rollback undoes. */
+int dmsg_memory_put(struct dmsg_memory *memory, const struct dmsg_store_entry *entry, bool waiting,
+    struct dmsg_memory_sender **out, struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_memory_take(struct dmsg_memory *memory, struct dmsg_memory_record *record,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* ------------------------------------------- operations: memory_waiting.c, memory_facts.c */
+
+int dmsg_memory_waits(
+    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+int dmsg_memory_wait(
+    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
+int dmsg_memory_usage(struct dmsg_store *store, enum dmsg_store_whose whose,
+    const struct dmsg_store_entry *entry, struct dmsg_store_usage *out, struct dmsg_error *error);
+int dmsg_memory_waiting(struct dmsg_store *store, const struct dmsg_name *sender, int64_t after,
+    struct dmsg_record *out, struct dmsg_error *error);
+int dmsg_memory_waiting_last(struct dmsg_store *store, int64_t *row, struct dmsg_error *error);
+int dmsg_memory_waited(struct dmsg_store *store, int64_t row, struct dmsg_error *error);
+int dmsg_memory_deadline(struct dmsg_store *store, int64_t row, struct dmsg_store_deadline *out,
+    struct dmsg_error *error);
+int dmsg_memory_note_issued(
+    struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error);
+int dmsg_memory_depths(
+    struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error);
+int dmsg_memory_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error);
+int dmsg_memory_tally(
+    struct dmsg_store *store, const char *word, int64_t more, struct dmsg_error *error);
+int dmsg_memory_counts(
+    struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error);
+int dmsg_memory_issued_until(
+    struct dmsg_store *store, const char *kid, int64_t *until, struct dmsg_error *error);
 
 #endif

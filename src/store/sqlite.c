@@ -186,7 +186,7 @@ static int sqlite_next(
             break;
         dmsg_sqlite_end(sqlite, DMSG_SQL_NEXT);
     }
-    if (code == 0 && !store->in_transaction)
+    if (code == 0)
         return dmsg_sqlite_marks_settle(sqlite, error);
     if (code == 1)
         code = dmsg_sqlite_show(sqlite, DMSG_SQL_NEXT, out, error);
@@ -197,16 +197,10 @@ static int sqlite_next(
     return code;
 }
 
-/* Before it is told what is delivered. */
-static int settle_marks(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
-{
-    return sqlite->store.in_transaction ? 0 : dmsg_sqlite_marks_settle(sqlite, error);
-}
-
 static int sqlite_kept(
     struct dmsg_store *store, int64_t after, struct dmsg_record *out, struct dmsg_error *error)
 {
-    int code = settle_marks(dmsg_sqlite_of(store), error);
+    int code = dmsg_sqlite_marks_settle(dmsg_sqlite_of(store), error);
     return code < 0 ? code : dmsg_sqlite_show_after(store, DMSG_SQL_KEPT, after, out, error);
 }
 
@@ -256,7 +250,7 @@ static int sqlite_depths(
     struct dmsg_store *store, struct dmsg_store_depths *out, struct dmsg_error *error)
 {
     struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
-    int code = settle_marks(sqlite, error);
+    int code = dmsg_sqlite_marks_settle(sqlite, error);
     if (code == 0)
         code = dmsg_sqlite_run(sqlite, DMSG_SQL_DEPTHS, error, "");
     if (code != 1)
@@ -272,7 +266,7 @@ static int sqlite_depths(
 static int sqlite_pending(struct dmsg_store *store, int64_t *octets, struct dmsg_error *error)
 {
     struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
-    int code = settle_marks(sqlite, error);
+    int code = dmsg_sqlite_marks_settle(sqlite, error);
     if (code == 0)
         code = dmsg_sqlite_get(sqlite, DMSG_SQL_PENDING, octets, error, "");
     return code < 0 ? code : 0;
@@ -288,7 +282,7 @@ static int sqlite_counts(
     struct dmsg_store *store, struct dmsg_store_counts *out, struct dmsg_error *error)
 {
     struct dmsg_sqlite *sqlite = dmsg_sqlite_of(store);
-    int code = settle_marks(sqlite, error);
+    int code = dmsg_sqlite_marks_settle(sqlite, error);
     if (code == 0)
         code = dmsg_sqlite_run(sqlite, DMSG_SQL_COUNTS, error, "");
     while (code == 1) {

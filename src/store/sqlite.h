@@ -206,7 +206,8 @@ bool dmsg_sqlite_marks_room(const struct dmsg_sqlite *sqlite);
 bool dmsg_sqlite_mark(struct dmsg_sqlite *sqlite, int64_t row);
 /* Delivered, though the database does not say so yet. */
 bool dmsg_sqlite_marked(const struct dmsg_sqlite *sqlite, int64_t row);
-/* At the beginning of a transaction, after its end; and in one of their own, if there are any. */
+/* At the beginning of a transaction, after its end; and outside of one, before it is told what is
+   delivered, in one of their own, if there are any. */
 int dmsg_sqlite_marks_apply(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;
 void dmsg_sqlite_marks_committed(struct dmsg_sqlite *sqlite);
 int dmsg_sqlite_marks_settle(struct dmsg_sqlite *sqlite, struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -150,7 +150,7 @@ void dmsg_sqlite_marks_committed(struct dmsg_sqlite *sqlite)
 
 int dmsg_sqlite_marks_settle(struct dmsg_sqlite *sqlite, struct dmsg_error *error)
 {
-    if (sqlite->marks.next == sqlite->marks.done)
+    if (sqlite->store.in_transaction || sqlite->marks.next == sqlite->marks.done)
         return 0;
     int code = dmsg_sqlite_begin(sqlite, false, error);
     if (code < 0)
