@@ -390,18 +390,19 @@ def test_running_programs_take_up_new_keys(world, bob):
         to_me(1)
         records = rollover.records(rollover.run("start").text)
         world.knot.publish(name, *first, *records)
+        new = rollover.kid("next.")
         to_me(2, "next.")
         assert "keys changed on disk" in mine.err
         with world.receiver(bob, "--json") as theirs:    # it has not asked for the keys before
             def from_me():
                 stream.send()
                 wait_for(lambda: payloads(theirs, name) == stream.sent, theirs.err_file)
-                return f"signed with {rollover.kid()}" in stream.log.read_text()
+                return f"signed with {new}" in stream.log.read_text()
 
             assert not from_me()
             assert rollover.run("switch", "--now").status == 0
             wait_for(from_me, "the stream to sign with the new key")
-            assert rollover.kid("old.") == old
+            assert (rollover.kid("old."), rollover.kid()) == (old, new)
             to_me(3, "old.")
             key = world.crypto / f"{name}.key.pem"
             key.chmod(0o644)                             # it cannot be loaded just now
