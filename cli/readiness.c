@@ -4,13 +4,14 @@
 #include "base/fail.h"
 #include "base/monotonic.h"
 #include "own_keys.h"
+#include "reload.h"
 
 #include <poll.h>
 #include <string.h>
 
-/* Pauses, in milliseconds, before a file or DNS is looked at again. */
+/* Pauses, in milliseconds, before a file, the broker or DNS is looked at again. */
 #define PAUSE_FIRST 1000
-#define PAUSE_MOST_FILES 5000
+#define PAUSE_MOST 5000
 #define PAUSE_MOST_DNS 60000
 
 /* What was said last, since the same trouble is said once and not in every turn. */
@@ -49,7 +50,7 @@ static int try_later(const struct readiness *readiness, struct turn *turn, struc
 static int wait_for_identity(
     const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
 {
-    struct turn turn = {.most = PAUSE_MOST_FILES};
+    struct turn turn = {.most = PAUSE_MOST};
     int result = own_identity(out, readiness->context, readiness->identity, error);
     if (result == DMSG_E_LOCAL)
         print_note(
@@ -109,27 +110,88 @@ static int say_in_step(
     return 0;
 }
 
-static int wait_for_record(
-    const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
+/* What the owner is to do about `why`, which DNS says of the identity. */
+static int advise(const struct readiness *readiness, const struct dmsg_identity *me, bool *told,
+    struct dmsg_error *why)
 {
-    struct turn turn = {.most = PAUSE_MOST_DNS};
-    bool told = false;
+    struct dmsg_error error;
+    if (clock_is_to_blame(readiness, why)) {
+        (void)dmsg_fail_in(why, why->code, "the clock of this machine is not set yet");
+        return 0;
+    }
+    if (*told)
+        return 0;
+    *told = true;
+    if (print_records(readiness, me, &error) == 0)
+        return 0;
+    *why = error;
+    return why->code;
+}
+
+static bool is_for_good(int code)
+{
+    return code == DMSG_E_USAGE || code == DMSG_E_LOCAL || code == DMSG_E_INTERNAL;
+}
+
+/* While DNS does not speak for the identity yet. */
+struct standing {
+    struct reload reload; /* keys may be mended meanwhile */
+    bool told, begun;     /* the record to publish; the session */
+    struct dmsg_error lost;
+};
+
+/* 1: the broker keeps what comes, or is asked again later; 0: stopped. */
+static int begin_session(
+    const struct readiness *readiness, struct standing *standing, struct dmsg_error *error)
+{
+    if (standing->begun)
+        return 1;
+    int result =
+        readiness->begin_session(readiness->user, reload_identity(&standing->reload), error);
+    standing->begun = result == 1;
+    if (result >= 0 || is_for_good(result))
+        return result;
+    if (strcmp(standing->lost.text, error->text) != 0)
+        print_note(readiness->program,
+            "no session at the broker yet, and what is sent now is lost: %s", error->text);
+    standing->lost = *error;
+    return 1;
+}
+
+/* 1 to ask DNS again, 0 when stopped. */
+static int stand_by(const struct readiness *readiness, struct standing *standing, struct turn *turn,
+    struct dmsg_error *error)
+{
+    struct dmsg_error trouble;
+    int result = advise(readiness, reload_identity(&standing->reload), &standing->told, error);
+    if (result < 0)
+        return result;
+    result = begin_session(readiness, standing, &trouble);
+    if (result < 0)
+        *error = trouble;
+    if (result <= 0)
+        return result;
+    turn->most = standing->begun ? PAUSE_MOST_DNS : PAUSE_MOST;
+    result = try_later(readiness, turn, error);
+    if (result > 0 && reload_look(&standing->reload, true) != NULL) {
+        reload_use(&standing->reload);
+        standing->told = false;
+    }
+    return result;
+}
+
+static int ask_until_in_step(
+    const struct readiness *readiness, struct standing *standing, struct dmsg_error *error)
+{
+    struct turn turn = {0};
+    const struct dmsg_identity *me = reload_identity(&standing->reload);
     int result = ask_dns(readiness, me, error);
     while (result != 0 && result != DMSG_E_DNS_TEMPORARY) {
-        struct dmsg_error why = *error;
-        int later;
-        if (result == DMSG_E_INTERNAL)
-            return result;
-        if (clock_is_to_blame(readiness, &why))
-            (void)dmsg_fail_in(&why, why.code, "the clock of this machine is not set yet");
-        else if (!told && print_records(readiness, me, error) < 0)
-            return error->code;
-        else
-            told = true;
-        *error = why;
-        later = try_later(readiness, &turn, error);
-        if (later <= 0)
-            return later;
+        int again =
+            result == DMSG_E_INTERNAL ? result : stand_by(readiness, standing, &turn, error);
+        if (again <= 0)
+            return again;
+        me = reload_identity(&standing->reload);
         result = ask_dns(readiness, me, error);
     }
     if (result == 0)
@@ -138,13 +200,32 @@ static int wait_for_record(
     return 0;
 }
 
+/* *me is replaced by keys that came after it. */
+static int wait_for_record(
+    const struct readiness *readiness, struct dmsg_identity **me, struct dmsg_error *error)
+{
+    struct standing standing = {0};
+    int result = reload_init(
+        &standing.reload, readiness->program, readiness->context, readiness->identity, *me, error);
+    if (result < 0)
+        return result;
+    result = ask_until_in_step(readiness, &standing, error);
+    if (standing.reload.used != NULL) {
+        dmsg_identity_free(me);
+        *me = standing.reload.used;
+        standing.reload.used = NULL;
+    }
+    reload_done(&standing.reload);
+    return result;
+}
+
 int readiness_wait(
     const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
 {
     struct dmsg_identity *me = NULL;
     int result = wait_for_identity(readiness, &me, error);
     if (result == 0 && me != NULL)
-        result = wait_for_record(readiness, me, error);
+        result = wait_for_record(readiness, &me, error);
     if (result < 0 || is_stopped(readiness))
         dmsg_identity_free(&me);
     *out = me;

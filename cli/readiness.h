@@ -13,14 +13,20 @@ struct readiness {
     int64_t deadline; /* dmsg_now_ms() at the end of -W, 0 for none */
     int wake_fd;      /* readable: look at stop */
     bool (*stop)(void *user);
+    /* DNS does not speak for the identity yet: lets the broker keep what is sent from now on. 1
+       when that is so; 0: stopped before; negative: asked for again later, but for what no waiting
+       mends (DMSG_E_USAGE, DMSG_E_LOCAL, DMSG_E_INTERNAL). */
+    int (*begin_session)(
+        void *user, const struct dmsg_identity *identity, struct dmsg_error *error);
     void *user;
 };
 
 /*
  * Reads the identity, again and again with growing pauses until it can be read (DMSG_E_LOCAL is
  * waited for), then compares its keys with DNS in the same way, with the record to publish on
- * stderr. DNS that is away is not waited for: messages then wait for it, and none is lost.
- * Returns 0 with *out NULL when it was stopped. DMSG_E_TIMEOUT: the deadline is over.
+ * stderr; keys that change on disk meanwhile count. DNS that is away is not waited for: messages
+ * then wait for it, and none is lost. Returns 0 with *out NULL when it was stopped. DMSG_E_TIMEOUT:
+ * the deadline is over.
  */
 int readiness_wait(const struct readiness *readiness, struct dmsg_identity **out,
     struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -7,6 +7,7 @@
 #include "memory_bound.h"
 #include "readiness.h"
 #include "service/receive.h"
+#include "session.h"
 #include "store/memory.h"
 
 #include <fcntl.h>
@@ -143,33 +144,56 @@ static int subscribe(struct receiving *receiving, const char *filter, struct dms
     return dmsg_mqtt_subscribe_qos(receiving->mqtt, filter, (int)options->qos, error);
 }
 
-static int open_broker(struct receiving *receiving, struct dmsg_error *error)
+/* Lock and client id, once. */
+static int open_state(struct receiving *receiving, struct dmsg_error *error)
 {
     const struct receive *options = receiving->options;
     struct dmsg_mqtt_config *config = &receiving->broker.config;
-    const char *name = dmsg_identity_name(receiving->me)->text;
     size_t size = options->size_limit != 0 ? (size_t)options->size_limit : DMSG_MESSAGE_SIZE_MAX;
-    int result = 0;
     config->clean = options->clean;
     config->session_expiry = options->clean ? 0 : DMSG_LIFE_MAX; /* no message lives longer */
     config->packet_limit = size + DMSG_TOPIC_MAX + PACKET_OVERHEAD;
-    if (!options->clean) {
-        result =
-            receiver_state_open(&receiving->state, options->store.state, &receiving->name, error);
-        if (result == 0 && config->client_id == NULL)
-            config->client_id = receiving->state.client_id;
-        config->expects_session = receiving->state.known;
-    }
     if (config->version != 311)
         memory_bound(size, options->clean ? CLEAN_KEPT : 0);
-    if (result == 0)
-        result = broker_open(
-            &receiving->mqtt, &receiving->broker, receiving->discovery, receiving->me, error);
+    if (options->clean)
+        return 0;
+    int result =
+        receiver_state_open(&receiving->state, options->store.state, &receiving->name, error);
+    if (result == 0 && config->client_id == NULL)
+        config->client_id = receiving->state.client_id;
+    config->expects_session = receiving->state.known;
+    return result;
+}
+
+static int open_broker(
+    struct receiving *receiving, const struct dmsg_identity *me, struct dmsg_error *error)
+{
+    const struct receive *options = receiving->options;
+    int result = broker_open(&receiving->mqtt, &receiving->broker, receiving->discovery, me, error);
     for (size_t i = 0; result == 0 && i < options->topics.count; i++)
         result = subscribe(receiving, options->topics.items[i], error);
     if (result == 0 && options->topics.count == 0)
-        result = subscribe(
-            receiving, receiving->broker.topic != NULL ? receiving->broker.topic : name, error);
+        result = subscribe(receiving,
+            receiving->broker.topic != NULL ? receiving->broker.topic : receiving->name.text,
+            error);
+    return result;
+}
+
+/* Whoever publishes its record may be written to at once, and the receiver may learn of it only
+   after a pause: the broker keeps what comes in between. */
+static int begin_session(void *user, const struct dmsg_identity *me, struct dmsg_error *error)
+{
+    struct receiving *receiving = user;
+    const struct session_wait wait = {receiving->housekeeping.fd, stop, receiving};
+    if (receiving->options->clean)
+        return 1;
+    int result = open_broker(receiving, me, error);
+    if (result == 0)
+        result = session_begin(receiving->mqtt, &wait, error);
+    dmsg_mqtt_free(&receiving->mqtt);
+    broker_dane_done(&receiving->broker.dane);
+    if (result == 1)
+        receiving->broker.config.expects_session = true;
     return result;
 }
 
@@ -183,6 +207,7 @@ static int wait_until_ready(struct receiving *receiving, struct dmsg_error *erro
         .deadline = receiving->deadline,
         .wake_fd = receiving->housekeeping.fd,
         .stop = stop,
+        .begin_session = begin_session,
         .user = receiving,
     };
     return readiness_wait(&readiness, &receiving->me, error);
@@ -257,6 +282,8 @@ int receiving_prepare(struct receiving *receiving, struct dmsg_error *error)
     if (result == 0)
         result = open_housekeeping(receiving, error);
     if (result == 0)
+        result = open_state(receiving, error);
+    if (result == 0)
         result = wait_until_ready(receiving, error);
     if (result < 0 || receiving->me == NULL)
         return result;
@@ -267,7 +294,7 @@ int receiving_prepare(struct receiving *receiving, struct dmsg_error *error)
     if (result == 0)
         warn_of_certificates(receiving);
     if (result == 0)
-        result = open_broker(receiving, error);
+        result = open_broker(receiving, receiving->me, error);
     if (result == 0)
         result = open_receivers_store(receiving, error);
     receiving->figures.store = receiving->store;

@@ -190,10 +190,62 @@ def test_it_waits_for_an_identity_and_for_its_record(world, alice):
         world.identity(name, publish=False)
         record = world.tlsa(name)[0].upper()
         wait_for(lambda: record in receiver.err.upper() or not receiver.alive(), "its record", 30)
+        # Whoever sees the record first may write at once: the broker keeps it.
+        wait_for(lambda: world.broker.subscriptions(name) or not receiver.alive(), "its session")
+        world.broker.publish(name, world.message(alice, name, b"AT ONCE").envelope())
+        assert "Reading " not in receiver.err and receiver.out == b""
         world.knot.publish(name, record)
-        wait_for(lambda: receiver.alive() and world.broker.subscriptions(name), "it to listen", 60)
+        receiver.wait_out("alice.good.test says: AT ONCE\n", 90)
+        assert "Reading " in receiver.err
         world.broker.publish(name, world.message(alice, name, b"AT LAST").envelope())
         receiver.wait_out("alice.good.test says: AT LAST\n")
+
+
+def test_clean_makes_no_session_before_it_begins(world):
+    name = world.identity("cleanly.good.test", publish=False)
+    receiver = Receiver(world, name, ("--clean",), {}, wrapper=("env", "-u", "DANEMSG_STATE"))
+    with receiver.start(wait=False):
+        wait_for(lambda: "no-identity: " in receiver.err or not receiver.alive(), receiver.err_file)
+        assert world.broker.subscriptions(name) == 0
+
+
+@pytest.mark.slow
+def test_it_says_that_nothing_is_kept_while_the_broker_is_away(world, alice, tmp_path):
+    """It has no record, the broker is away: the session is made as soon as there is a broker."""
+    name = world.identity("nobroker.good.test", publish=False)
+    with Broker(tmp_path / "broker") as broker:
+        broker.stop()
+        receiver = Receiver(world, name, (), {"MQTT_PORT": str(broker.port)})
+        with receiver.start(wait=False):
+            wait_for(lambda: "what is sent now is lost" in receiver.err, receiver.err)
+            broker.start()
+            wait_for(lambda: broker.subscriptions(name), "its session", 90)
+            broker.publish(name, world.message(alice, name, b"KEPT").envelope())
+            world.knot.publish(name, *world.tlsa(name))
+            receiver.wait_out("alice.good.test says: KEPT\n", 90)
+
+
+def test_a_session_that_cannot_be_ends_it_at_once(world, tmp_path):
+    """What no waiting mends is said now, and not after the record is published."""
+    name = world.identity("neverso.good.test", publish=False)
+    certificate = tmp_path / "absent.pem"
+    refused = world.run("receive", "-W", "60", "--cafile", certificate, "-p", "8883", me=name)
+    assert refused.status == 2 and "absent.pem" in refused.err, refused
+
+
+def test_keys_that_are_mended_before_it_begins_count(world, alice):
+    """DNS has the record of a key that is put in place while the receiver waits."""
+    name = world.identity("mended.good.test")
+    good = {suffix: (world.crypto / f"{name}.{suffix}").read_bytes()
+            for suffix in ("key.pem", "crt.pem")}
+    assert world.run("identity", "new", name, "--force").status == 0
+    with Receiver(world, name, (), {}).start(wait=False) as receiver:
+        wait_for(lambda: "DNS needs this of you" in receiver.err, receiver.err_file)
+        for suffix, data in good.items():
+            (world.crypto / f"{name}.{suffix}").write_bytes(data)
+        wait_for(lambda: "Reading " in receiver.err or not receiver.alive(), receiver.err_file, 90)
+        world.broker.publish(name, world.message(alice, name, b"IN STEP").envelope())
+        receiver.wait_out("alice.good.test says: IN STEP\n")
 
 
 def test_formats(world, alice, bob):
