@@ -74,14 +74,14 @@ static EVP_PKEY *import_point(const struct dmsg_jose_key *key, uint8_t *point, s
 }
 
 /* The key whose point is replaced with each message's. X25519 has none without a point: there it
-   begins with the base point (RFC 7748 section 4.1). */
+   begins with its base point (RFC 7748 section 4.1), though any other number would do. */
 static int prepare_peer(struct dmsg_jose_key *key, struct dmsg_error *error)
 {
     struct dmsg_curve *curve = curve_of(key);
-    uint8_t base_point[32] = {9};
+    uint8_t base_point[DMSG_FIELD_SIZE_MAX] = {9};
     if (curve->peer == NULL)
-        curve->peer =
-            import_point(key, base_point, key->algorithm->group != NULL ? 0 : sizeof base_point);
+        curve->peer = import_point(
+            key, base_point, key->algorithm->group != NULL ? 0 : key->algorithm->field_size);
     return curve->peer != NULL
                ? 0
                : dmsg_fail_openssl(error, "cannot prepare for ephemeral public keys");

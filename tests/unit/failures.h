@@ -52,6 +52,7 @@ struct failures_call {
     bool can_fail, returns_int;
     bool spare;      /* a run may do without it */
     bool fallback;   /* called only after another call has failed */
+    bool beyond;     /* called by a room that calls much else besides */
     bool may_refuse; /* a peer can make it fail, so that it may look like a refusal */
     long failed;     /* how often it was made to fail */
 };

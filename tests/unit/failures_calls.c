@@ -9,6 +9,7 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdint.h>
 
 #define PEERS_OURS false
@@ -20,6 +21,7 @@ enum {
 #define CALL(type, name, ...) INDEX_##name,
 #define SPARE CALL
 #define FALLBACK CALL
+#define BEYOND CALL
 #define CANNOT_FAIL(name) INDEX_##name,
 #include "failures_calls.def"
 #undef CALL
@@ -29,23 +31,27 @@ enum {
 _Static_assert(COUNT < FAILURES_CALLS, "room for every call, and for the NULL after them");
 
 struct failures_call failures_calls[FAILURES_CALLS] = {
-#define ROW(type, function, whose, is_spare, is_fallback)                                          \
+#define ROW(type, function, whose, is_spare, is_fallback, is_beyond)                               \
     {.name = #function,                                                                            \
         .may_refuse = PEERS_##whose,                                                               \
         .can_fail = true,                                                                          \
         .spare = is_spare,                                                                         \
         .fallback = is_fallback,                                                                   \
+        .beyond = is_beyond,                                                                       \
         .returns_int = __builtin_types_compatible_p(type, int)},
-#define CALL(type, function, whose, ...) ROW(type, function, whose, false, false)
+#define CALL(type, function, whose, ...) ROW(type, function, whose, false, false, false)
 #undef SPARE
-#define SPARE(type, function, whose, ...) ROW(type, function, whose, true, false)
+#define SPARE(type, function, whose, ...) ROW(type, function, whose, true, false, false)
 #undef FALLBACK
-#define FALLBACK(type, function, whose, ...) ROW(type, function, whose, false, true)
+#define FALLBACK(type, function, whose, ...) ROW(type, function, whose, false, true, false)
+#undef BEYOND
+#define BEYOND(type, function, whose, ...) ROW(type, function, whose, false, false, true)
 #define CANNOT_FAIL(function) {.name = #function},
 #include "failures_calls.def"
 #undef CALL
 #undef SPARE
 #undef FALLBACK
+#undef BEYOND
 #undef CANNOT_FAIL
 };
 
@@ -115,5 +121,6 @@ struct failures_call failures_calls[FAILURES_CALLS] = {
 #define CALL(type, name, whose, arity, ...) WRAP##arity(type, name, __VA_ARGS__)
 #define SPARE CALL
 #define FALLBACK CALL
+#define BEYOND CALL
 #define CANNOT_FAIL(name)
 #include "failures_calls.def"

@@ -82,16 +82,17 @@ static bool is_in_alphabet(unsigned c)
 /* Every octet at every place of texts that take one step, two, and two and a rest. */
 static void every_character_at_every_place(void)
 {
-    static const size_t lengths[] = {32, 64, 76, 107};
+    static const size_t lengths[] = {32, 64, 76, 78, 107};
+    static const size_t ends[] = {1, 0, 16, 4}; /* what divides the last value, by length mod 4 */
     uint8_t in[128], out[128];
     for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
         for (size_t at = 0; at < lengths[l]; at++) {
             for (unsigned c = 0; c < 256; c++) {
                 memset(in, 'A', lengths[l]);
                 in[at] = (uint8_t)c;
-                bool last = at + 1 == lengths[l] && lengths[l] % 4 == 3;
+                size_t end = at + 1 == lengths[l] ? ends[lengths[l] % 4] : 1;
                 bool good =
-                    is_in_alphabet(c) && (!last || (strchr(alphabet, (int)c) - alphabet) % 4 == 0);
+                    is_in_alphabet(c) && (size_t)(strchr(alphabet, (int)c) - alphabet) % end == 0;
                 struct dmsg_span text = {in, lengths[l]};
                 long expected = good ? (long)dmsg_base64url_decoded_size(lengths[l]) : -1;
                 CHECK_ROW(dmsg_base64url_decode(out, text) == expected, "%02x at %zu of %zu", c, at,
@@ -99,6 +100,15 @@ static void every_character_at_every_place(void)
             }
         }
     }
+}
+
+/* Whatever stands behind it. */
+static void one_character_more_is_nothing(void)
+{
+    uint8_t in[SIZE_MAX_TRIED + 4], out[SIZE_MAX_TRIED];
+    memset(in, 'A', sizeof in);
+    for (size_t size = 1; size <= SIZE_MAX_TRIED; size += 4)
+        CHECK_ROW(dmsg_base64url_decode(out, (struct dmsg_span){in, size}) < 0, "%zu", size);
 }
 
 static void wide_steps_stop_where_they_cannot_judge(void)
@@ -125,4 +135,5 @@ static void wide_steps_stop_where_they_cannot_judge(void)
 }
 
 TEST_MAIN(TEST(both_ways_for_all_sizes), TEST(from_the_end_of_its_own_place),
-    TEST(every_character_at_every_place), TEST(wide_steps_stop_where_they_cannot_judge))
+    TEST(every_character_at_every_place), TEST(one_character_more_is_nothing),
+    TEST(wide_steps_stop_where_they_cannot_judge))

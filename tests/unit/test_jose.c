@@ -638,6 +638,22 @@ static void limits_of_buffers(void)
     dmsg_buffer_done(&opened);
 }
 
+/* Refused by its size alone: nothing of it is there to be read. */
+static void more_than_openssl_can_count(void)
+{
+    const struct dmsg_span huge = {(const uint8_t *)"", (size_t)DMSG_CONTENT_SIZE_MAX + 1};
+    struct dmsg_buffer out = {0};
+    for (size_t s = 0; s < SUITES; s++) {
+        CHECK(dmsg_jws_sign(key_for(suites[s].signer, DMSG_USE_SIGN), text(""), huge,
+                  DMSG_FORM_COMPACT, &out, NULL) == DMSG_E_SIZE);
+        for (int e = 0; e < DMSG_ENC_COUNT; e++)
+            CHECK(dmsg_jwe_encrypt(key_for(suites[s].recipient, DMSG_USE_ENCRYPT),
+                      (enum dmsg_jose_enc)e, text(""), huge, DMSG_FORM_COMPACT, &out,
+                      NULL) == DMSG_E_SIZE);
+    }
+    CHECK(out.data == NULL);
+}
+
 static void header_that_no_receiver_accepts(void)
 {
     static char members[DMSG_JOSE_HEADER_X5C_MAX + 100];
@@ -700,5 +716,5 @@ TEST_MAIN(TEST(table_of_keys), TEST(keys_that_the_table_does_not_have),
     TEST(header_without_members), TEST(other_library_context), TEST(properties_that_nothing_has),
     TEST(numbers_of_every_length), TEST(algorithm_is_the_keys), TEST(signatures_of_another_size),
     TEST(signatures_of_others), TEST(text_of_signature_is_canonical), TEST(payloads),
-    TEST(limits_of_buffers), TEST(header_that_no_receiver_accepts), TEST(no_randomness),
-    TEST(frees_everything))
+    TEST(limits_of_buffers), TEST(more_than_openssl_can_count),
+    TEST(header_that_no_receiver_accepts), TEST(no_randomness), TEST(frees_everything))

@@ -77,6 +77,10 @@ static void algorithms_of_jws(void)
         {"{\"alg\":\"ECDH-ES+A256KW\"}", DMSG_E_ALGORITHM},
         {"{}", DMSG_E_FORMAT},
         {"{\"Alg\":\"ES256\"}", DMSG_E_FORMAT},
+        {"{\"al\":\"ES256\"}", DMSG_E_FORMAT},
+        {"{\"algo\":\"ES256\"}", DMSG_E_FORMAT},
+        {"{\"\":\"ES256\"}", DMSG_E_FORMAT},
+        {"{\"alg \":\"ES256\"}", DMSG_E_FORMAT},
         {"{\"alg\":[\"ES256\"]}", DMSG_E_FORMAT},
         {"{\"alg\":null}", DMSG_E_FORMAT},
         {"{\"alg\":256}", DMSG_E_FORMAT},
@@ -188,6 +192,11 @@ static void types_of_members(void)
         {"{\"alg\":\"ES256\",\"iat\":1700000000.0}", DMSG_E_FORMAT},
         {"{\"alg\":\"ES256\",\"iat\":1e3}", DMSG_E_FORMAT},
         {"{\"alg\":\"ES256\",\"iat\":-1}", DMSG_E_FORMAT},
+        {"{\"alg\":\"ES256\",\"iat\":-0}", DMSG_E_FORMAT},
+        {"{\"alg\":\"ES256\",\"iat\":01}", DMSG_E_FORMAT},
+        {"{\"alg\":\"ES256\",\"iat\":1e999}", DMSG_E_FORMAT},
+        {"{\"alg\":\"ES256\",\"iat\":18446744073709551617}", DMSG_E_FORMAT},
+        {"{\"alg\":\"ES256\",\"exp\":true}", DMSG_E_FORMAT},
         {"{\"alg\":\"ES256\",\"exp\":9007199254740992}", DMSG_E_FORMAT},
         {"{\"alg\":\"ES256\",\"x5c\":\"MA==\"}", DMSG_E_FORMAT},
         {"{\"alg\":\"ES256\",\"x5c\":[]}", DMSG_E_FORMAT},
@@ -333,6 +342,11 @@ static void forms_of_jws(void)
         {"{\"payload\":\"Y\",\"signatures\":[{\"protected\":\"P\",\"signature\":\"S\"}]}", -1},
         {"{\"Payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}", -1},
         {"\xef\xbb\xbf{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}", -1},
+        {"\f{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}", -1},
+        {"{\v\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}", -1},
+        {"{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}\f", -1},
+        {"{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\",\"signatures\":[]}", -1},
+        {"[{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}]", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_jws jws = {.signing_input = text("unchanged")};
@@ -343,6 +357,21 @@ static void forms_of_jws(void)
         else
             CHECK_ROW((int)jws.form == rows[i].form, "%s", rows[i].text);
     }
+}
+
+/* What C would take for the end of the text. */
+static void octets_of_zero(void)
+{
+    static const char flattened[] = "{\"payload\":\"Y\",\"protected\":\"P\",\"signature\":\"S\"}";
+    static const char json[] = "{\"alg\":\"ES256\"}", compact[] = "eyJhbGciOiJFUzI1NiJ9";
+    struct dmsg_jws jws;
+    CHECK(dmsg_jws_parse(&jws, text(flattened), NULL) == 0);
+    CHECK(dmsg_jws_parse(&jws, (struct dmsg_span){(const uint8_t *)flattened, sizeof flattened},
+              NULL) == DMSG_E_FORMAT);
+    CHECK(parse_jws(text(json), NULL) == 0);
+    CHECK(parse_jws((struct dmsg_span){(const uint8_t *)json, sizeof json}, NULL) == DMSG_E_FORMAT);
+    jws.protected_header = (struct dmsg_span){(const uint8_t *)compact, sizeof compact};
+    CHECK(dmsg_jws_header_parse(&header, &jws, NULL) == DMSG_E_FORMAT);
 }
 
 static void parts_of_jws(void)
@@ -405,4 +434,5 @@ static void forms_of_jwe(void)
 
 TEST_MAIN(TEST(algorithms_of_jws), TEST(algorithms_of_jwe), TEST(ephemeral_keys),
     TEST(refused_members), TEST(types_of_members), TEST(values_of_members), TEST(size_limits),
-    TEST(encoding_is_canonical), TEST(forms_of_jws), TEST(parts_of_jws), TEST(forms_of_jwe))
+    TEST(encoding_is_canonical), TEST(forms_of_jws), TEST(octets_of_zero), TEST(parts_of_jws),
+    TEST(forms_of_jwe))

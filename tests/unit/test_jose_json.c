@@ -151,6 +151,8 @@ static void strings(void)
         {"\"\\U0041\"", "escape"},
         {"\"\\u004\"", "hex digits"},
         {"\"\\u00g1\"", "hex digits"},
+        {"\"\\u004", "hex digits"},
+        {"\"\\ud83d\\ude0", "surrogate"},
         {"\"\\u+041\"", "hex digits"},
         {"\"\\u", "hex digits"},
         {"\"\\u0000\"", "U+0000"},
@@ -160,6 +162,7 @@ static void strings(void)
         {"\"\\ud83d\\ud83d\"", "surrogate"},
         {"\"\\ude00\"", "surrogate"},
         {"\"\\ude00\\ud83d\"", "surrogate"},
+        {"\"\\ude00\\ude00\"", "surrogate"},
         {"\"\\ud83d\\ude0\"", "surrogate"},
         {"\"\n\"", "control"},
         {"\"\t\"", "control"},
@@ -177,6 +180,7 @@ static void strings(void)
     };
     CHECK_ROWS(rows);
     CHECK(refusal("\"a\0b\"", 5) != NULL);
+    CHECK(refusal("{}\0", 3) != NULL);
 }
 
 static void string_values(void)

@@ -492,24 +492,28 @@ static void cbc_padding(void)
     } rows[] = {{{[15] = 1}, 0}, {{[15] = 0}, DMSG_E_DECRYPT}, {{[15] = 17}, DMSG_E_DECRYPT},
         {{[15] = 255}, DMSG_E_DECRYPT}, {{[14] = 1, [15] = 2}, DMSG_E_DECRYPT},
         {{[14] = 2, [15] = 2}, 0}, {{[15] = 16}, DMSG_E_DECRYPT},
-        {{16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16}, 0}};
-    uint8_t cek[64] = {9}, iv[16] = {0}, mac[64], block[16];
+        {{16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16}, 0},
+        {{17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17}, DMSG_E_DECRYPT}};
+    uint8_t cek[64] = {9}, iv[16] = {0}, mac[64], blocks[32];
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
         EVP_CIPHER *aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-        uint8_t input[16 + 24] = {0};
-        size_t size = sizeof block, mac_size = 0;
+        uint8_t input[16 + sizeof blocks + 8] = {0}, padded[sizeof blocks];
+        size_t size = sizeof blocks, mac_size = 0;
+        memset(padded, rows[i].last[15], 16); /* a block that goes on as the last one ends */
+        memcpy(padded + 16, rows[i].last, 16);
         int written = 0;
         CHECK(EVP_EncryptInit_ex2(ctx, aes, cek + 32, iv, NULL) == 1);
         CHECK(EVP_CIPHER_CTX_set_padding(ctx, 0) == 1);
-        CHECK(EVP_EncryptUpdate(ctx, block, &written, rows[i].last, 16) == 1 && written == 16);
-        memcpy(input + 16, block, 16); /* no header; IV, ciphertext, length 0 */
+        CHECK(EVP_EncryptUpdate(ctx, blocks, &written, padded, sizeof padded) == 1 &&
+              written == sizeof blocks);
+        memcpy(input + 16, blocks, sizeof blocks); /* no header; IV, ciphertext, length 0 */
         CHECK(EVP_Q_mac(NULL, "HMAC", NULL, "SHA512", NULL, cek, 32, input, sizeof input, mac,
                   sizeof mac, &mac_size) != NULL);
-        CHECK_ROW(dmsg_enc_cbc.open(test_jose(), cek, iv, (struct dmsg_span){0}, block, &size, mac,
+        CHECK_ROW(dmsg_enc_cbc.open(test_jose(), cek, iv, (struct dmsg_span){0}, blocks, &size, mac,
                       NULL) == rows[i].code,
             "row %zu", i);
-        CHECK(rows[i].code < 0 || size == 16 - (size_t)rows[i].last[15]);
+        CHECK(rows[i].code < 0 || size == sizeof blocks - rows[i].last[15]);
         EVP_CIPHER_free(aes);
         EVP_CIPHER_CTX_free(ctx);
     }

@@ -180,6 +180,8 @@ static void content_encryption(void)
     CHECK(!dmsg_encs[DMSG_ENC_A256CBC_HS512]->is_ciphertext_size(0));
     CHECK(!dmsg_encs[DMSG_ENC_A256CBC_HS512]->is_ciphertext_size(15));
     CHECK(!dmsg_encs[DMSG_ENC_A256CBC_HS512]->is_ciphertext_size(17));
+    CHECK(!dmsg_encs[DMSG_ENC_A256CBC_HS512]->is_ciphertext_size(
+        ((size_t)DMSG_CONTENT_SIZE_MAX / 16 + 1) * 16));
     CHECK(dmsg_encs[DMSG_ENC_A256GCM]->is_ciphertext_size(0));
     CHECK(!dmsg_encs[DMSG_ENC_A256GCM]->is_ciphertext_size((size_t)DMSG_CONTENT_SIZE_MAX + 1));
 }

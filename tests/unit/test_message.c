@@ -1,8 +1,10 @@
 /* message: seal and open, the claims, the policy, the proof of concept's format. */
+#include "base/base64url.h"
 #include "base/fail.h"
 #include "dane/tlsa.h"
 #include "danemsg/message.h"
 #include "jose/jose.h"
+#include "message/keyring.h"
 #include "people.h"
 #include "test.h"
 
@@ -143,6 +145,29 @@ static void every_suite(void)
     }
 }
 
+/* doc/PROTOCOL.md, "poc": each part with its length in 64 bits before it. */
+static void make_poc_id(char id[static DMSG_MESSAGE_ID_SIZE], const struct dmsg_buffer *envelope)
+{
+    struct dmsg_jwe jwe = {0};
+    struct dmsg_buffer all = {0}, part = {0};
+    uint8_t digest[32];
+    CHECK(dmsg_jwe_parse(&jwe, dmsg_buffer_span(envelope), NULL) == 0);
+    const struct dmsg_span parts[] = {
+        jwe.protected_header, jwe.encrypted_key, jwe.iv, jwe.ciphertext, jwe.tag};
+    for (size_t i = 0; i < 5; i++) {
+        dmsg_buffer_reset(&part);
+        CHECK(dmsg_base64url_take(&part, parts[i]) == 0);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            dmsg_buffer_put_byte(&all, (uint8_t)((uint64_t)part.size >> shift));
+        dmsg_buffer_put_span(&all, dmsg_buffer_span(&part));
+    }
+    CHECK(EVP_Digest(all.data, all.size, digest, NULL, EVP_sha256(), NULL) == 1);
+    dmsg_base64url_encode(id, (struct dmsg_span){digest, sizeof digest});
+    id[DMSG_MESSAGE_ID_SIZE - 1] = '\0';
+    dmsg_buffer_done(&all);
+    dmsg_buffer_done(&part);
+}
+
 static void proof_of_concept(void)
 {
     struct dmsg_pattern from = {.name = rsa_alice.name};
@@ -155,8 +180,10 @@ static void proof_of_concept(void)
     CHECK(accepted.message.format == DMSG_FORMAT_POC);
     CHECK(strlen(accepted.message.id) == 43 && accepted.message.kid[0] == '\0');
     CHECK(accepted.envelope.data[0] == '{');
-    char first[DMSG_MESSAGE_ID_SIZE];
+    char first[DMSG_MESSAGE_ID_SIZE], expected[DMSG_MESSAGE_ID_SIZE];
     memcpy(first, accepted.message.id, sizeof first);
+    make_poc_id(expected, &accepted.envelope);
+    CHECK(strcmp(first, expected) == 0);
 
     /* The same message in other JSON has the same id; another one with the same text has not. */
     struct journey again = accepted;
@@ -206,8 +233,9 @@ static void proof_of_concept_is_asked_for(void)
 
 static void options_are_judged(void)
 {
-    static char long_type[200];
+    static char long_type[200], longest_type[DMSG_CONTENT_TYPE_MAX + 1];
     memset(long_type, 'a', 128);
+    memset(longest_type, 'a', DMSG_CONTENT_TYPE_MAX);
     const struct {
         struct person *from, *to;
         struct dmsg_seal_options options;
@@ -220,6 +248,7 @@ static void options_are_judged(void)
         {&alice, &bob, {.content_type = "a\nb"}, "x", DMSG_E_USAGE},
         {&alice, &bob, {.content_type = "\xc3\xa4"}, "x", DMSG_E_USAGE},
         {&alice, &bob, {.content_type = long_type}, "x", DMSG_E_USAGE},
+        {&alice, &bob, {.content_type = longest_type}, "x", 0},
         {&alice, &bob, {.lifetime = DMSG_LIFE_MAX}, "x", 0},
         {&alice, &bob, {.lifetime = DMSG_LIFE_MAX + 1}, "x", DMSG_E_USAGE},
         {&alice, &bob, {.lifetime = -1}, "x", DMSG_E_USAGE},
@@ -233,6 +262,9 @@ static void options_are_judged(void)
         {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC}, "", DMSG_E_USAGE},
         {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC}, "\xff", DMSG_E_USAGE},
         {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC, .topic = "x"}, "x", DMSG_E_USAGE},
+        {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC, .lifetime = 60}, "x", DMSG_E_USAGE},
+        {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC, .content_type = "a/b"}, "x",
+            DMSG_E_USAGE},
         {&rsa_alice, &rsa_bob, {.format = DMSG_FORMAT_POC}, "x", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -248,6 +280,63 @@ static void options_are_judged(void)
             CHECK(strcmp(journey.message.content_type, rows[i].options.content_type) == 0);
         arrive(&journey);
     }
+}
+
+/* A topic that is the recipient's name is not said twice; enc is as asked for, and poc's its own.
+ */
+static void headers_say_no_more(void)
+{
+    static struct dmsg_jose_header header;
+    static const struct {
+        struct dmsg_seal_options options;
+        const char *enc;
+        bool topic;
+    } rows[] = {{{.topic = NULL}, "A256GCM", false}, {{.topic = "bob.example"}, "A256GCM", false},
+        {{.topic = "other"}, "A256GCM", true}, {{.cbc = true}, "A256CBC-HS512", false},
+        {{.format = DMSG_FORMAT_POC}, "A256CBC-HS512", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct journey journey = {.from = &rsa_alice,
+            .to = &rsa_bob,
+            .options = rows[i].options,
+            .payload = "x",
+            .topic = rows[i].topic ? rows[i].options.topic : "bob.example",
+            .policy = {.accept_any_poc = true}};
+        struct dmsg_jwe jwe;
+        struct dmsg_jws jws;
+        CHECK_ROW(travel(&journey) == 0, "row %zu: %s", i, journey.error.text);
+        REQUIRE(dmsg_jwe_parse(&jwe, dmsg_buffer_span(&journey.envelope), NULL) == 0);
+        REQUIRE(dmsg_jwe_header_parse(&header, &jwe, NULL) == 0);
+        CHECK_ROW(dmsg_span_equal_text(header.enc, rows[i].enc), "row %zu", i);
+        REQUIRE(dmsg_jws_parse(&jws, dmsg_buffer_span(&journey.message.jws), NULL) == 0);
+        REQUIRE(dmsg_jws_header_parse(&header, &jws, NULL) == 0);
+        CHECK_ROW(((header.present & DMSG_HAS_TOPIC) != 0) == rows[i].topic, "row %zu", i);
+        arrive(&journey);
+    }
+}
+
+/* Sizes whose sum would go round, and the halves of sealing by themselves. */
+static void limits_of_the_halves(void)
+{
+    const struct dmsg_span endless = {(const uint8_t *)"", SIZE_MAX / 4 * 3 + 3}; /* 0 in base64 */
+    struct dmsg_sealer *sealer = NULL;
+    struct dmsg_buffer out = {0};
+    struct dmsg_seal_options options = {
+        .recipient = &bob.name, .key = dmsg_peer_recipient_key(bob.peer, NULL)};
+    REQUIRE(dmsg_sealer_new(&sealer, &context, alice.identity, NULL) == 0);
+    CHECK(dmsg_seal(sealer, &options, endless, &out, NULL) == DMSG_E_SIZE);
+    CHECK(dmsg_encrypt(&context, &options, endless, &out, NULL) == DMSG_E_SIZE);
+    CHECK(dmsg_encrypt(&context, &options, dmsg_span_text("x"), &out, NULL) == 0);
+    options.size_limit = out.size;
+    dmsg_buffer_reset(&out);
+    CHECK(dmsg_encrypt(&context, &options, dmsg_span_text("x"), &out, NULL) == 0);
+    options.size_limit = out.size - 1;
+    dmsg_buffer_reset(&out);
+    CHECK(dmsg_encrypt(&context, &options, dmsg_span_text("x"), &out, NULL) == DMSG_E_SIZE);
+    struct dmsg_seal_options nobody = {0};
+    CHECK(dmsg_sign(sealer, &nobody, dmsg_span_text("x"), &out, NULL) == DMSG_E_USAGE);
+    CHECK(out.size == 0);
+    dmsg_sealer_free(&sealer);
+    dmsg_buffer_done(&out);
 }
 
 /* The largest payload that the error names fits, one octet more does not. */
@@ -303,6 +392,37 @@ static void a_larger_packet_is_refused_unread(void)
     topic[sizeof topic - 1] = '\0';
     journey.topic = topic;
     CHECK(open_it(&journey) == DMSG_E_SIZE);
+    arrive(&journey);
+}
+
+/* To the octet, with and without a limit of one's own: white space is part of a message. */
+static void the_receivers_limit_is_exact(void)
+{
+    static const size_t limits[] = {0, 4096};
+    for (size_t i = 0; i < 2; i++) {
+        struct journey journey = {
+            .from = &alice, .to = &bob, .payload = "x", .policy = {.size_limit = limits[i]}};
+        size_t limit = limits[i] != 0 ? limits[i] : DMSG_MESSAGE_SIZE_MAX;
+        REQUIRE(seal(&journey) == 0);
+        while (journey.envelope.size < limit)
+            dmsg_buffer_put_byte(&journey.envelope, ' ');
+        CHECK(open_it(&journey) == 0);
+        dmsg_buffer_put_byte(&journey.envelope, ' ');
+        CHECK(open_it(&journey) == DMSG_E_SIZE);
+        arrive(&journey);
+    }
+}
+
+static void topics_of_every_length(void)
+{
+    static char topic[DMSG_TOPIC_MAX + 2];
+    struct journey journey = {
+        .from = &alice, .to = &bob, .payload = "x", .topic = topic, .options = {.topic = topic}};
+    memset(topic, 't', DMSG_TOPIC_MAX);
+    CHECK(travel(&journey) == 0);
+    topic[DMSG_TOPIC_MAX] = 't';
+    CHECK(open_it(&journey) == DMSG_E_SIZE);
+    CHECK(seal(&journey) == DMSG_E_USAGE);
     arrive(&journey);
 }
 
@@ -382,6 +502,73 @@ static void the_word_does_not_hang_on_the_order(void)
         dmsg_buffer_done(&rdata[i]);
 }
 
+/* The same of the recipient's keys: that one fits and does not open it says more than that others
+   do not fit. */
+static void nor_on_the_order_of_own_keys(void)
+{
+    const struct person *others[] = {&alice, &rsa_alice, &carol};
+    for (size_t i = 0; i < 3; i++) {
+        struct dmsg_identity *several = NULL;
+        struct person reader = rsa_bob;
+        struct journey journey = {.from = &rsa_alice,
+            .to = &rsa_bob,
+            .payload = "x",
+            .options = {.format = DMSG_FORMAT_POC},
+            .policy = {.accept_any_poc = true}};
+        REQUIRE(seal(&journey) == 0);
+        REQUIRE(dmsg_identity_new(&several, &context, &rsa_bob.name, NULL) == 0);
+        for (size_t k = 0; k < 3; k++)
+            CHECK(dmsg_identity_add(several, DMSG_KEY_CURRENT, others[(i + k) % 3]->material.key,
+                      NULL, NULL) == 0);
+        reader.identity = several;
+        journey.to = &reader;
+        CHECK_ROW(open_it(&journey) == DMSG_E_DECRYPT, "%zu: %s", i, journey.error.text);
+        CHECK(dmsg_identity_add(several, DMSG_KEY_OLD, rsa_bob.material.key, NULL, NULL) == 0);
+        CHECK_ROW(open_it(&journey) == 0, "%zu: %s", i, journey.error.text);
+        arrive(&journey);
+        dmsg_identity_free(&several);
+    }
+}
+
+#define MORE_SENDERS (DMSG_KEYRING_SLOTS + 40)
+
+/* More senders than there are places for prepared keys: what stands in a place may be another's. */
+static void a_kept_key_is_its_senders(void)
+{
+    static struct dmsg_keyring ring;
+    struct dmsg_peer_key peers[2] = {alice.peer->keys[0], carol.peer->keys[0]};
+    const char *const algorithms[] = {"ES256", "ES384"};
+    struct dmsg_jose *jose = NULL;
+    REQUIRE(dmsg_jose_new(&jose, &context, NULL) == 0);
+    for (size_t i = 0; i < 2 * MORE_SENDERS; i++) {
+        size_t number = i % MORE_SENDERS, who = number / 3 % 2;
+        struct dmsg_peer_key *peer = &peers[who];
+        struct dmsg_jose_key *key = NULL, *again = NULL;
+        snprintf(peer->kid, sizeof peer->kid, "%043zx", number);
+        REQUIRE(dmsg_keyring_get(&ring, jose, peer, DMSG_USE_VERIFY, &key, NULL) == 0);
+        CHECK_ROW(strcmp(dmsg_jose_key_algorithm(key), algorithms[who]) == 0, "%zu", i);
+        CHECK(dmsg_keyring_get(&ring, jose, peer, DMSG_USE_VERIFY, &again, NULL) == 0);
+        CHECK(again == key);
+    }
+    dmsg_keyring_done(&ring);
+    dmsg_jose_free(&jose);
+}
+
+static void a_key_that_cannot_decrypt(void)
+{
+    struct dmsg_identity *signs = NULL;
+    struct dmsg_opener *opener = NULL;
+    struct dmsg_policy policy = {0};
+    REQUIRE(dmsg_identity_new(&signs, &context, &bob.name, NULL) == 0);
+    REQUIRE(dmsg_identity_add(signs, DMSG_KEY_CURRENT, ed_bob.material.key,
+                ed_bob.material.certificate, NULL) == 0);
+    CHECK(dmsg_opener_new(&opener, &context, signs, &policy, NULL) == DMSG_E_CERTIFICATE);
+    CHECK(opener == NULL);
+    CHECK(dmsg_opener_new(&opener, &context, ed_bob.identity, &policy, NULL) == 0);
+    dmsg_opener_free(&opener);
+    dmsg_identity_free(&signs);
+}
+
 /* An X25519 key of low order is no key: nobody's message for others hangs on it. */
 static void no_key_of_low_order(void)
 {
@@ -444,11 +631,50 @@ static void waiting_and_resuming(void)
     clock_now = NOW + DMSG_LIFE_DEFAULT;
     CHECK(dmsg_open_resume(opener, dmsg_buffer_span(&first.jws), "", topic, &second, NULL) ==
           DMSG_E_TIME);
+    CHECK(second.jws.size == 0 && second.payload.size == 0 && !second.verified);
     clock_now = NOW;
+    /* what was refused is not to be had from its sender's keys */
+    CHECK(dmsg_name_equal(&second.sender, &alice.name));
+    CHECK(dmsg_open_finish(opener, &second, alice.peer, NULL) == DMSG_E_INTERNAL);
     dmsg_message_done(&first);
     dmsg_message_done(&second);
     dmsg_opener_free(&opener);
     arrive(&journey);
+}
+
+/* Each judgement is a new one, whatever the last one was. */
+static void finishing_again(void)
+{
+    struct journey journey = {.from = &alice, .to = &bob, .payload = "x"};
+    struct journey between = {.from = &ed_alice, .to = &bob, .payload = "y"};
+    struct dmsg_opener *opener = NULL;
+    struct dmsg_message first = {0}, second = {0};
+    struct dmsg_span topic = dmsg_span_text("bob.example");
+    struct dmsg_peer stale = *alice.peer;
+    stale.stale = true;
+    REQUIRE(seal(&journey) == 0 && seal(&between) == 0);
+    REQUIRE(dmsg_opener_new(&opener, &context, bob.identity, &journey.policy, NULL) == 0);
+    CHECK(dmsg_open_begin(opener, dmsg_buffer_span(&journey.envelope), topic, &first, NULL) == 0);
+    CHECK(dmsg_open_begin(opener, dmsg_buffer_span(&between.envelope), topic, &second, NULL) == 0);
+    const struct {
+        const struct dmsg_peer *peer;
+        int result;
+    } rows[] = {{alice.peer, 0}, {carol.peer, DMSG_E_INTERNAL}, {&stale, 0},
+        {mallory.peer, DMSG_E_CERTIFICATE}, {alice.peer, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        CHECK_ROW(
+            dmsg_open_finish(opener, &first, rows[i].peer, NULL) == rows[i].result, "row %zu", i);
+        CHECK(first.verified == (rows[i].result == 0));
+        CHECK(first.payload.size == (rows[i].result == 0 ? 1 : 0));
+        CHECK(first.stale == (rows[i].peer == &stale));
+    }
+    CHECK(dmsg_open_finish(opener, &second, ed_alice.peer, NULL) == 0);
+    CHECK(dmsg_span_equal_text(dmsg_buffer_span(&second.payload), "y"));
+    dmsg_message_done(&first);
+    dmsg_message_done(&second);
+    dmsg_opener_free(&opener);
+    arrive(&journey);
+    arrive(&between);
 }
 
 /* A device without a battery for its clock: what seems to come from the future waits. */
@@ -487,6 +713,11 @@ static void verifying_without_an_identity(void)
     CHECK(dmsg_open_finish(opener, &message, mallory.peer, NULL) == DMSG_E_CERTIFICATE);
     CHECK(dmsg_open_finish(opener, &message, alice.peer, NULL) == 0);
     CHECK(dmsg_decrypt(opener, dmsg_buffer_span(&jws), &message.payload, NULL) < 0);
+    struct journey sealed = {.from = &alice, .to = &bob, .payload = "x"};
+    CHECK(seal(&sealed) == 0);
+    CHECK(dmsg_decrypt(opener, dmsg_buffer_span(&sealed.envelope), &message.payload, NULL) ==
+          DMSG_E_NOT_FOR_ME);
+    arrive(&sealed);
     dmsg_message_done(&message);
     dmsg_buffer_done(&jws);
     dmsg_opener_free(&opener);
@@ -527,6 +758,7 @@ struct crafted {
     const char *inner, *outer;
     enum dmsg_jose_form inner_form, outer_form;
     const char *topic;
+    bool rsa; /* her RSA key and his; poc is accepted */
     int result;
 };
 
@@ -536,14 +768,17 @@ static int open_crafted(const struct crafted *row, struct dmsg_error *error)
     struct dmsg_jose *jose = NULL;
     struct dmsg_jose_key *signing = NULL, *encrypting = NULL;
     struct dmsg_buffer members = {0}, jws = {0};
-    struct journey journey = {.from = &alice, .to = &bob, .topic = row->topic};
-    EVP_PKEY *bobs = bob.material.key;
+    struct journey journey = {.from = row->rsa ? &rsa_alice : &alice,
+        .to = row->rsa ? &rsa_bob : &bob,
+        .topic = row->topic,
+        .policy = {.accept_any_poc = row->rsa}};
+    EVP_PKEY *alices = journey.from->material.key, *bobs = journey.to->material.key;
     int result = dmsg_jose_new(&jose, &context, error);
     if (result == 0)
-        result = dmsg_jose_key_new(&signing, jose, alice.material.key, DMSG_USE_SIGN, error);
+        result = dmsg_jose_key_new(&signing, jose, alices, DMSG_USE_SIGN, error);
     if (result == 0)
         result = dmsg_jose_key_new(&encrypting, jose, bobs, DMSG_USE_ENCRYPT, error);
-    put_members(&members, row->inner, alice.material.key);
+    put_members(&members, row->inner, alices);
     if (result == 0)
         result = dmsg_jws_sign(signing, dmsg_buffer_span(&members), dmsg_span_text("hello"),
             row->inner_form, &jws, error);
@@ -563,6 +798,8 @@ static int open_crafted(const struct crafted *row, struct dmsg_error *error)
     return result;
 }
 
+#define A42 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" /* a kid but for its last character */
+#define CTY_127 "\"cty\":\"" A42 A42 A42 "A"
 #define OUTER OUTER_TYP "," OUTER_CTY "," OUTER_X5U ",\"kid\":\"" KID "\""
 #define INNER GOOD_TYP "," GOOD_X5U "," GOOD_KID "," GOOD_AUD "," GOOD_IAT "," GOOD_EXP "," GOOD_JTI
 #define WITH_TIMES(iat, exp)                                                                       \
@@ -571,6 +808,12 @@ static int open_crafted(const struct crafted *row, struct dmsg_error *error)
     GOOD_TYP "," GOOD_X5U "," GOOD_KID ",\"aud\":" aud "," GOOD_IAT "," GOOD_EXP "," GOOD_JTI
 #define WITH_X5U(x5u)                                                                              \
     GOOD_TYP ",\"x5u\":\"" x5u "\"," GOOD_KID "," GOOD_AUD "," GOOD_IAT "," GOOD_EXP "," GOOD_JTI
+#define WITH_KID(kid)                                                                              \
+    GOOD_TYP "," GOOD_X5U ",\"kid\":\"" kid "\"," GOOD_AUD "," GOOD_IAT "," GOOD_EXP "," GOOD_JTI
+/* In all of them the key is nobody's. */
+#define SEVERAL(last_of_jti, sender, aud, iat, exp)                                                \
+    GOOD_TYP ",\"x5u\":\"dns:" sender "?type=TLSA\",\"kid\":\"" A42 "A\",\"aud\":\"" aud           \
+             "\",\"iat\":" iat ",\"exp\":" exp ",\"jti\":\"AAAAAAAAAAAAAAAAAAAAA" last_of_jti "\""
 #define WITH_JTI(jti)                                                                              \
     GOOD_TYP "," GOOD_X5U "," GOOD_KID "," GOOD_AUD "," GOOD_IAT "," GOOD_EXP ",\"jti\":" jti
 
@@ -604,12 +847,26 @@ static void crafted_inner_headers(void)
         {.inner = WITH_JTI("\"AAAAAAAAAAAAAAAAAAAA==\""), .result = DMSG_E_FORMAT},
         {.inner = WITH_JTI("17"), .result = DMSG_E_FORMAT},
         {.inner = INNER ",\"cty\":\"a\\nb\"", .result = DMSG_E_FORMAT},
+        {.inner = INNER ",\"cty\":\"\\u007f\"", .result = DMSG_E_FORMAT},
+        {.inner = INNER ",\"cty\":\"\\u00e9\"", .result = DMSG_E_FORMAT},
+        {.inner = INNER ",\"cty\":\" ~\""},
+        {.inner = INNER "," CTY_127 "\""},
+        {.inner = INNER "," CTY_127 "A\"", .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(""), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(A42), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(A42 "AA"), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(A42 "B"), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(A42 "="), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID("+" A42), .result = DMSG_E_FORMAT},
+        {.inner = WITH_KID(A42 "A"), .result = DMSG_E_CERTIFICATE}, /* of no record */
         {.inner = WITH_AUD("[\"bob.example\"]"), .result = DMSG_E_FORMAT},
         {.inner = WITH_TIMES("1700000000.0", "1700000100"), .result = DMSG_E_FORMAT},
         {.inner = WITH_TIMES("\"1700000000\"", "1700000100"), .result = DMSG_E_FORMAT},
         {.inner = WITH_TIMES("-1", "1700000100"), .result = DMSG_E_FORMAT},
         {.inner = WITH_TIMES("1700000000", "9007199254740992"), .result = DMSG_E_FORMAT},
         {.inner = WITH_TIMES("1700000000", "1700000000"), .result = DMSG_E_FORMAT},
+        {.inner = WITH_TIMES("1700000100", "1700000000"), .result = DMSG_E_FORMAT},
+        {.inner = WITH_TIMES("0", "9007199254740991"), .result = DMSG_E_TIME},
         {.inner = INNER ",\"crit\":[\"exp\"]", .result = DMSG_E_FORMAT},
         {.inner = INNER ",\"b64\":false", .result = DMSG_E_FORMAT},
         {.inner = INNER ",\"jwk\":{}", .result = DMSG_E_FORMAT},
@@ -646,11 +903,87 @@ static void crafted_inner_headers(void)
         {.inner = WITH_X5U("dns://ns.example/alice.example?type=TLSA"), .result = DMSG_E_NAME},
         {.inner = WITH_X5U("https://alice.example/"), .result = DMSG_E_NAME},
         {.inner = WITH_X5U("dns:alice.example?type=A"), .result = DMSG_E_NAME},
+        /* several of them: the first of the decision's order */
+        {.inner = SEVERAL("1", "a*b.example", "carol.example", "1", "2"), .result = DMSG_E_FORMAT},
+        {.inner = SEVERAL("A", "a*b.example", "carol.example", "1", "2"), .result = DMSG_E_NAME},
+        {.inner = SEVERAL("A", "alice.example", "carol.example", "1", "2"),
+            .result = DMSG_E_AUDIENCE},
+        {.inner = SEVERAL("A", "alice.example", "bob.example", "1", "2") ",\"topic\":\"t\"",
+            .topic = "bob.example",
+            .result = DMSG_E_AUDIENCE},
+        {.inner = SEVERAL("A", "alice.example", "bob.example", "1", "2"), .result = DMSG_E_TIME},
+        {.inner = SEVERAL("A", "alice.example", "bob.example", "1700000000", "1700000100"),
+            .result = DMSG_E_CERTIFICATE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct crafted row = rows[i];
         struct dmsg_error error = {0};
         row.outer = OUTER;
+        int result = open_crafted(&row, &error);
+        CHECK_ROW(result == row.result, "row %zu %s: %s: %s", i, row.inner, dmsg_error_word(result),
+            error.text);
+    }
+}
+
+/* Whoever only verifies compares no audience, and wants a name there all the same. */
+static void audiences_that_are_no_names(void)
+{
+    static const struct {
+        const char *inner;
+        int result;
+    } rows[] = {{WITH_AUD("\"carol.example\""), 0}, {WITH_AUD("\"*.example\""), DMSG_E_AUDIENCE},
+        {WITH_AUD("\"\""), DMSG_E_AUDIENCE}};
+    struct dmsg_policy policy = {0};
+    struct dmsg_jose *jose = NULL;
+    struct dmsg_jose_key *signing = NULL;
+    struct dmsg_opener *opener = NULL;
+    REQUIRE(dmsg_jose_new(&jose, &context, NULL) == 0);
+    REQUIRE(dmsg_jose_key_new(&signing, jose, alice.material.key, DMSG_USE_SIGN, NULL) == 0);
+    REQUIRE(dmsg_opener_new(&opener, &context, NULL, &policy, NULL) == 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dmsg_buffer members = {0}, jws = {0};
+        struct dmsg_message message = {0};
+        put_members(&members, rows[i].inner, alice.material.key);
+        CHECK(dmsg_jws_sign(signing, dmsg_buffer_span(&members), dmsg_span_text("x"),
+                  DMSG_FORM_COMPACT, &jws, NULL) == 0);
+        CHECK_ROW(dmsg_open_resume(opener, dmsg_buffer_span(&jws), "", (struct dmsg_span){0},
+                      &message, NULL) == rows[i].result,
+            "row %zu", i);
+        dmsg_message_done(&message);
+        dmsg_buffer_done(&members);
+        dmsg_buffer_done(&jws);
+    }
+    dmsg_opener_free(&opener);
+    dmsg_jose_key_free(&signing);
+    dmsg_jose_free(&jose);
+}
+
+#define POC_X5U "\"x5u\":\"dns://alice.example?type=TLSA\""
+
+/* Without danemsg's typ a message is the proof of concept's, or nothing. */
+static void crafted_poc_headers(void)
+{
+    static const struct crafted rows[] = {
+        {.inner = INNER}, /* v1 between RSA keys */
+        {.inner = POC_X5U},
+        {.inner = GOOD_X5U},
+        {.inner = POC_X5U ",\"typ\":\"JWS\",\"cty\":\"a/b\"," GOOD_KID ",\"unknown\":1"},
+        {.inner = POC_X5U ",\"x5c\":[\"*\"]"}, /* which nobody looks at there */
+        {.inner = POC_X5U "," GOOD_AUD, .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U "," GOOD_IAT, .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U "," GOOD_EXP, .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U "," GOOD_JTI, .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U "," GOOD_TYP, .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U ",\"typ\":\"Danemsg+jws\"," GOOD_AUD, .result = DMSG_E_FORMAT},
+        {.inner = "\"typ\":\"JWS\"", .result = DMSG_E_FORMAT},
+        {.inner = POC_X5U ",\"crit\":[\"x5u\"]", .result = DMSG_E_FORMAT},
+        {.inner = "\"x5u\":\"dns://192.0.2.1/alice.example?type=TLSA\"", .result = DMSG_E_NAME},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct crafted row = rows[i];
+        struct dmsg_error error = {0};
+        row.outer = OUTER;
+        row.rsa = true;
         int result = open_crafted(&row, &error);
         CHECK_ROW(result == row.result, "row %zu %s: %s: %s", i, row.inner, dmsg_error_word(result),
             error.text);
@@ -714,10 +1047,15 @@ static void re_encrypted_to_another(void)
     dmsg_sealer_free(&sealer);
 }
 
+#define GENERAL_JWS "{\"payload\":\"YQ\",\"signatures\":[]}"
+#define EMPTY_JWE                                                                                  \
+    "{\"protected\":\"e30\",\"encrypted_key\":\"\",\"iv\":\"\",\"ciphertext\":\"\",\"tag\":\"\"}"
+
 /* What is inside must be a JWS. */
 static void nothing_signed_inside(void)
 {
-    static const char *const rows[] = {"", "hello", "{}", "a.b", "a.b.c", "e30.e30.AA", "[]"};
+    static const char *const rows[] = {
+        "", "hello", "{}", "a.b", "a.b.c", "e30.e30.AA", "[]", "a.b.c.d.e", GENERAL_JWS, EMPTY_JWE};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_error error;
         struct journey journey = {.from = &alice, .to = &bob};
@@ -747,10 +1085,14 @@ static void policy_comes_before_dns(void)
 }
 
 TEST_MAIN(TEST(make_people), TEST(every_suite), TEST(proof_of_concept),
-    TEST(proof_of_concept_is_asked_for), TEST(options_are_judged), TEST(the_limit_is_exact),
-    TEST(a_larger_packet_is_refused_unread), TEST(the_sender_is_who_dns_says),
-    TEST(two_records_at_one_name), TEST(the_word_does_not_hang_on_the_order),
-    TEST(no_key_of_low_order), TEST(several_own_keys), TEST(waiting_and_resuming),
+    TEST(proof_of_concept_is_asked_for), TEST(options_are_judged), TEST(headers_say_no_more),
+    TEST(limits_of_the_halves), TEST(the_limit_is_exact), TEST(a_larger_packet_is_refused_unread),
+    TEST(the_receivers_limit_is_exact), TEST(topics_of_every_length),
+    TEST(the_sender_is_who_dns_says), TEST(two_records_at_one_name),
+    TEST(the_word_does_not_hang_on_the_order), TEST(nor_on_the_order_of_own_keys),
+    TEST(a_kept_key_is_its_senders), TEST(a_key_that_cannot_decrypt), TEST(no_key_of_low_order),
+    TEST(several_own_keys), TEST(waiting_and_resuming), TEST(finishing_again),
     TEST(a_clock_that_is_not_set), TEST(verifying_without_an_identity), TEST(crafted_inner_headers),
-    TEST(crafted_outer_headers), TEST(re_encrypted_to_another), TEST(nothing_signed_inside),
-    TEST(policy_comes_before_dns), TEST(lose_people))
+    TEST(audiences_that_are_no_names), TEST(crafted_poc_headers), TEST(crafted_outer_headers),
+    TEST(re_encrypted_to_another), TEST(nothing_signed_inside), TEST(policy_comes_before_dns),
+    TEST(lose_people))

@@ -224,6 +224,26 @@ static void knows_how_many_are_needed(void)
     made_done(&bare);
 }
 
+/* One sealer, whose own name's records change while it lives. */
+static void as_many_as_each_message_needs(void)
+{
+    static const size_t wanted[] = {1, 3, 0, 2, 9, 1};
+    static struct dmsg_jose_header header;
+    struct dmsg_sealer *sealer = NULL;
+    CHECK(dmsg_sealer_new(&sealer, &context, with_chain, NULL) == 0);
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        struct dmsg_seal_options options = {.recipient = &bob.name, .certificates = wanted[i]};
+        struct dmsg_buffer jws = {0};
+        struct dmsg_jws parts;
+        CHECK(dmsg_sign(sealer, &options, dmsg_span_text("x"), &jws, NULL) == 0);
+        CHECK(dmsg_jws_parse(&parts, dmsg_buffer_span(&jws), NULL) == 0);
+        CHECK(dmsg_jws_header_parse(&header, &parts, NULL) == 0);
+        CHECK_ROW(header.x5c_count == (wanted[i] < 3 ? wanted[i] : 3), "%zu", wanted[i]);
+        dmsg_buffer_done(&jws);
+    }
+    dmsg_sealer_free(&sealer);
+}
+
 /* A whole record of ours beside a digest: nobody needs more. */
 static void a_full_record_is_enough(void)
 {
@@ -462,6 +482,26 @@ static void remembers_what_counts(void)
     dmsg_opener_free(&opener);
 }
 
+/* Not by its place alone: a stranger can make certificates whose digests begin alike. */
+static void remembers_by_all_of_it(void)
+{
+    struct dmsg_opener *opener = opener_of_bob();
+    struct dmsg_buffer envelope = {0};
+    struct dmsg_message message = {0};
+    CHECK(seal(&envelope, with_self, 1, "x", NULL) == 0);
+    CHECK(dmsg_open_begin(opener, dmsg_buffer_span(&envelope), no_topic, &message, NULL) == 0);
+    CHECK(dmsg_open_finish(opener, &message, digest, NULL) == 0);
+    CHECK(dmsg_x5c_find(&opener->x5c, &message, digest, NOW) != NULL);
+    message.parts.x5c[DMSG_X5C_DIGEST_SIZE - 1] ^= 1;
+    CHECK(dmsg_x5c_find(&opener->x5c, &message, digest, NOW) == NULL);
+    message.parts.x5c[DMSG_X5C_DIGEST_SIZE - 1] ^= 1;
+    message.kid[0] = message.kid[0] == 'A' ? 'B' : 'A';
+    CHECK(dmsg_x5c_find(&opener->x5c, &message, digest, NOW) == NULL);
+    dmsg_message_done(&message);
+    dmsg_buffer_done(&envelope);
+    dmsg_opener_free(&opener);
+}
+
 /* A refusal is remembered for this set of records and for a minute, and stands in nobody's way. */
 static void remembers_refusals_for_a_minute(void)
 {
@@ -508,6 +548,7 @@ static void is_not_poisoned(void)
 }
 
 TEST_MAIN(TEST(make_people), TEST(a_message_brings_them), TEST(knows_how_many_are_needed),
-    TEST(a_full_record_is_enough), TEST(the_limit_counts_them), TEST(a_header_that_is_too_large),
-    TEST(poc_carries_none), TEST(judges_what_is_crafted), TEST(remembers_what_counts),
+    TEST(as_many_as_each_message_needs), TEST(a_full_record_is_enough), TEST(the_limit_counts_them),
+    TEST(a_header_that_is_too_large), TEST(poc_carries_none), TEST(judges_what_is_crafted),
+    TEST(remembers_what_counts), TEST(remembers_by_all_of_it),
     TEST(remembers_refusals_for_a_minute), TEST(is_not_poisoned), TEST(lose_people))
