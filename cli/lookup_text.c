@@ -35,7 +35,7 @@ static void put_times(struct dmsg_buffer *out, const struct lookup_view *view)
     time_text(asked, peer->fetched_at);
     describe_field(out, INDENT, "asked", "%s%s%s%s", peer->via,
         peer->via[0] != '\0' ? ", at " : "at ", asked,
-        peer->from_cache ? "; this is from the cache" : "");
+        peer->from_cache ? "; a cache on the way had it" : "");
     if (peer->status == DMSG_DNS_NOT_NOW || peer->status == DMSG_DNS_BOGUS)
         return;
     describe_field(out, INDENT, "TTL", "%u s%s", peer->ttl,
@@ -43,7 +43,14 @@ static void put_times(struct dmsg_buffer *out, const struct lookup_view *view)
     if (peer->signed_until == 0)
         return;
     time_text(until, peer->signed_until);
-    duration_text(span, view->now < peer->signed_until ? peer->signed_until - view->now : 0);
+    if (view->now >= peer->signed_until) {
+        describe_field(out, INDENT, "signed until",
+            "%s, which has passed; signatures count for an hour longer, for clocks that are not "
+            "exact",
+            until);
+        return;
+    }
+    duration_text(span, peer->signed_until - view->now);
     describe_field(out, INDENT, "signed until", "%s, another %s", until, span);
 }
 

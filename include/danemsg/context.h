@@ -4,6 +4,9 @@
  * key's provider can live in a library context of its own.
  *
  * A zeroed context means: system clock, OpenSSL's generator, the default library context.
+ *
+ *     const struct dmsg_context context = {0};
+ *
  * The context is borrowed by everything made with it and must outlive it.
  */
 #ifndef DANEMSG_CONTEXT_H
@@ -13,6 +16,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct dmsg_context {
     OSSL_LIB_CTX *library;  /* NULL: the default one */
@@ -37,5 +44,9 @@ int64_t dmsg_context_now(const struct dmsg_context *context);
 bool dmsg_context_synchronised(const struct dmsg_context *context);
 int dmsg_context_random(const struct dmsg_context *context, void *out, size_t size)
     __attribute__((warn_unused_result));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Longest text, with its NUL. Longer texts are cut. */
 #define DMSG_ERROR_TEXT 480
 
@@ -79,5 +83,9 @@ int dmsg_error_exit_status(int code);
 
 /* The code for a word, or 0 when there is none. */
 int dmsg_error_code_of(const char *word);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -28,6 +28,10 @@
 #include "danemsg/resolver.h"
 #include "danemsg/span.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Octets of one message on the wire: the default limit, and the proof of concept's. */
 #define DMSG_MESSAGE_SIZE_MAX 65536
 #define DMSG_MESSAGE_SIZE_POC 4096
@@ -58,7 +62,7 @@ struct dmsg_seal_options {
     const char *content_type; /* printable ASCII, NULL for none; poc has none */
     const char *topic;        /* where it will be published; NULL or the recipient's name: there */
     int64_t lifetime;         /* seconds, 0: DMSG_LIFE_DEFAULT */
-    size_t size_limit;        /* octets on the wire, 0: DMSG_MESSAGE_SIZE_MAX */
+    size_t size_limit;        /* octets on the wire, 0: DMSG_MESSAGE_SIZE_MAX, or _POC in poc */
     /* How many of the own certificate and its issuers go along (x5c): 0 for none, more than there
        are for all. dmsg_sealer_certificates says how many readers need. poc carries none. */
     size_t certificates;
@@ -184,5 +188,9 @@ int dmsg_decrypt(struct dmsg_opener *opener, struct dmsg_span envelope,
 
 /* Wipes and frees what the message holds; the struct is then zeroed. */
 void dmsg_message_done(struct dmsg_message *message);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,12 +2,19 @@
  * DNS names as identities. There is one canonical form: lower-case ASCII, at least two labels,
  * no trailing dot. It is made here and nowhere else, so that a name in this struct can be
  * compared byte by byte, and holds no MQTT wildcard, path separator, space or escape.
+ *
+ *     struct dmsg_name name;
+ *     dmsg_name_parse(&name, dmsg_span_text("Bob.example.net."), &error);      bob.example.net
  */
 #ifndef DANEMSG_NAME_H
 #define DANEMSG_NAME_H
 
 #include "danemsg/error.h"
 #include "danemsg/span.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* 255 octets in wire form are at most 253 characters of text (RFC 1035 section 3.1). */
 #define DMSG_NAME_TEXT 254
@@ -45,5 +52,9 @@ struct dmsg_pattern {
 int dmsg_pattern_parse(
     struct dmsg_pattern *out, struct dmsg_span text, struct dmsg_error *error) DMSG_MUST_CHECK;
 bool dmsg_pattern_match(const struct dmsg_pattern *pattern, const struct dmsg_name *name);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,7 +9,8 @@
  *     dmsg_discovery_new(&discovery, &context, &config, &error);
  *     const struct dmsg_peer *peer;
  *     dmsg_discovery_find(discovery, &name, 5000, &peer, &error);     blocking, cached
- *     ...
+ *     ... dmsg_peer_recipient_key(peer, &error), dmsg_open_finish(.., peer, ..), or
+ *         dmsg_peer_verify_certificate(&by, peer, &der, 1, dmsg_context_now(&context), &error) ...
  *     dmsg_peer_release(peer);
  *
  * A resolver or discovery belongs to one thread at a time. Its process is a child of the program:
@@ -24,6 +25,10 @@
 #include "danemsg/context.h"
 #include "danemsg/identity.h"
 #include "danemsg/name.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Records looked at for one name after filtering by kid, and octets of one record. */
 #define DMSG_PEER_KEYS_MAX 8
@@ -66,9 +71,11 @@ struct dmsg_answer {
     /* Seconds since 1970: when the first of the signatures over the chain of CNAMEs and the records
        (or the denial) expires; 0 unless secure. */
     int64_t signed_until;
-    size_t oversized; /* records left out, since they have over DMSG_TLSA_RDATA_MAX octets; 255:
-                         more than that */
-    size_t count;     /* TLSA records, whatever the status */
+    uint32_t cached_for; /* seconds that a cache on its way to us goes on having it; 0: none had it,
+                            as far as the signatures tell */
+    size_t oversized;    /* records left out, since they have over DMSG_TLSA_RDATA_MAX octets; 255:
+                            more than that */
+    size_t count;        /* TLSA records, whatever the status */
     struct dmsg_span records[DMSG_ANSWER_RECORDS_MAX]; /* rdata, sorted, inside the answer */
 };
 
@@ -130,8 +137,8 @@ struct dmsg_peer {
     enum dmsg_dns_status status;
     bool exists; /* a secure answer with at least one TLSA record, oversized ones included */
     bool nxdomain;
-    bool from_cache;    /* not asked of DNS just now, or perhaps answered by the cache of the
-                           resolver process: may accept, but not finally refuse */
+    bool from_cache;    /* not asked of DNS just now, or perhaps answered by a cache on the way, of
+                           the resolver process or before it: may accept, but not finally refuse */
     bool stale;         /* past its TTL, since DNS gives no answer (serve_stale) */
     int64_t fetched_at; /* seconds since 1970, the context's clock */
     int64_t expires_at; /* fetched_at + TTL, between 60 s and 24 h; denials and insecure answers
@@ -181,7 +188,24 @@ const struct dmsg_peer_key *dmsg_peer_recipient_key(
  * reason why there is none, as above.
  */
 int dmsg_peer_sender_keys(const struct dmsg_peer *peer, struct dmsg_span kid,
-    const struct dmsg_peer_key *out[static DMSG_PEER_KEYS_MAX],
+    const struct dmsg_peer_key *out[DMSG_PEER_KEYS_MAX], struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* By which record a name speaks for a certificate. */
+struct dmsg_testimony {
+    uint8_t usage, selector, matching_type; /* RFC 6698 section 2.1 */
+    char why[200];                          /* a warning (expired, usage 3); else empty */
+};
+
+/*
+ * Does the name speak for this certificate, wherever it was shown? In DER, the leaf first, then at
+ * most DMSG_ISSUERS_MAX issuers, each of the one before: usages 0 and 2 need them, 1 may. The name
+ * is the peer's: who shows the certificate must still prove that the key is theirs. now: seconds
+ * since 1970 (dmsg_context_now). DMSG_E_USAGE: no certificate, or too many. DMSG_E_CERTIFICATE: it
+ * is none, or no record speaks for it. DMSG_E_NO_IDENTITY, DMSG_E_DNS_TEMPORARY, DMSG_E_DNS_BOGUS,
+ * DMSG_E_DNS_INSECURE: what is wrong with the answer.
+ */
+int dmsg_peer_verify_certificate(struct dmsg_testimony *out, const struct dmsg_peer *peer,
+    const struct dmsg_span *certificates, size_t count, int64_t now,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* ------------------------------------------------------------- discovery: resolver and cache */
@@ -262,5 +286,9 @@ int dmsg_discovery_find(struct dmsg_discovery *discovery, const struct dmsg_name
 /* As find, but never from the cache. */
 int dmsg_discovery_find_fresh(struct dmsg_discovery *discovery, const struct dmsg_name *name,
     int timeout, const struct dmsg_peer **out, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

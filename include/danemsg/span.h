@@ -17,6 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct dmsg_span {
     const uint8_t *data;
     size_t size;
@@ -57,5 +61,9 @@ struct dmsg_span dmsg_span_text(const char *text);
 /* True when both hold the same bytes. Not constant in time: never for secrets. */
 bool dmsg_span_equal(struct dmsg_span a, struct dmsg_span b);
 bool dmsg_span_equal_text(struct dmsg_span span, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -18,6 +18,10 @@
 
 #include "danemsg/message.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A stranger's budget while unverified (doc/PROTOCOL.md step 7): messages, octets and seconds.
    Counted by zone, the last two labels of the name, since a wildcard makes any name below it. */
 #define DMSG_STRANGER_MESSAGES 1000
@@ -237,5 +241,9 @@ int dmsg_store_issued_until(struct dmsg_store *store, const char *kid, int64_t *
    delivered messages that are old or too many: a slice of the work, 1 when there is more, else 0.
    Outside of transactions: it makes its own. */
 int dmsg_store_purge(struct dmsg_store *store, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 
 #include <openssl/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Packets of one batch at most. */
 #define DMSG_BATCH_MAX 500
 /* MQTT 5's receive maximum: the broker sends the next batch while one is stored. */
@@ -190,5 +194,9 @@ int dmsg_mqtt_wait_connected(
     struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error) DMSG_MUST_CHECK;
 int dmsg_mqtt_wait_flushed(
     struct dmsg_mqtt *mqtt, int timeout, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

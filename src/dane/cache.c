@@ -293,11 +293,26 @@ static int64_t stale_until_of(const struct dmsg_cache *cache, const struct dmsg_
     return until < ends ? until : ends;
 }
 
+/* DNS was heard, and what it said is not kept: a denial without a TTL, or what does not validate.
+   What was proven before is not served stale any more; after a denial it does not count at all. */
+static void end_older(struct dmsg_cache *cache, const struct dmsg_peer *peer)
+{
+    struct entry *entry = find_entry(cache, &peer->name);
+    if (entry == NULL || peer->status == DMSG_DNS_NOT_NOW)
+        return;
+    if (peer->status == DMSG_DNS_BOGUS)
+        entry->stale_until = entry->expires_at;
+    else
+        drop(cache, entry);
+}
+
 void dmsg_cache_put(
     struct dmsg_cache *cache, const struct dmsg_peer *peer, const struct dmsg_answer *answer)
 {
-    if (peer->expires_at <= peer->fetched_at)
+    if (peer->expires_at <= peer->fetched_at) {
+        end_older(cache, peer);
         return;
+    }
     struct entry *old = find_entry(cache, &peer->name);
     if (old != NULL) {
         old->lingers_until = 0; /* the new one says it */

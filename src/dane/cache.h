@@ -28,9 +28,9 @@ void dmsg_cache_free(struct dmsg_cache **cache);
 
 /*
  * Keeps a peer until its expires_at, in place of what was there; one that is not to be cached
- * (expires_at is not after fetched_at) changes nothing. answer: what it was judged from, NULL when
- * more than that was needed; such a peer is only kept while it is among those used last. Want of
- * memory is no error: a cache that cannot keep an answer is still right, only slower.
+ * (expires_at is not after fetched_at) only ends what it overtakes. answer: what it was judged
+ * from, NULL when more than that was needed; such a peer is only kept while it is among those used
+ * last. Want of memory is no error: a cache that cannot keep an answer is still right, only slower.
  */
 void dmsg_cache_put(
     struct dmsg_cache *cache, const struct dmsg_peer *peer, const struct dmsg_answer *answer);

@@ -3,23 +3,13 @@
  * (its children: a resolver for listed names, one for strangers', and who fetches CA certificates)
  * each has a descriptor; they are in one epoll, which is the descriptor of the whole.
  */
-#include "base/cleanup.h"
 #include "base/fail.h"
 #include "base/monotonic.h"
-#include "dane/cache.h"
+#include "dane/discovery_internal.h"
 #include "dane/peer_internal.h"
-#include "dane/resolver_internal.h"
-#include "dane/settling.h"
-#include "dane/strangers.h"
-#include "danemsg/resolver.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 /* Callers that may wait for answers: several batches of messages from new senders. */
 #define WAITERS_MAX 16384
@@ -34,48 +24,12 @@
 #define SETTLED_MS 11000
 #define SETTLED_LEAST_MS 1000
 
-struct waiter {
-    dmsg_discovery_done *done;
-    void *user;
-    struct waiter *next;
-};
-
-/* One name that is being asked for. */
-struct pending {
-    struct dmsg_discovery *discovery;
-    struct dmsg_name name;
-    bool lingers; /* the answer may come out of the resolver process's own cache */
-    const struct dmsg_peer
-        *fallback;                  /* made before, so that want of memory cannot lose an answer */
-    int64_t asked_at;               /* dmsg_now_ms */
-    struct dmsg_settling *settling; /* the answer waits for CA certificates; else NULL */
-    struct waiter *waiters, **last;
-    struct pending *next;
-};
-
-struct dmsg_discovery {
-    const struct dmsg_context *context;
-    struct dmsg_judge *judge;
-    int epoll;
-    struct dmsg_resolver *resolver;  /* of every name, or of those that are listed */
-    struct dmsg_resolver *strangers; /* of the others; NULL without is_listed */
-    struct dmsg_strangers *budget;
-    struct dmsg_authority *authority; /* NULL without pkix_cd */
-    bool (*is_listed)(void *user, const struct dmsg_name *name);
-    void *user;
-    bool stepping;
-    struct pending *pending;
-    struct pending *telling; /* whose waiters are being called */
-    size_t waiter_count;
-    struct dmsg_cache *cache;
-};
-
 /* --------------------------------------------------------------------------------------- asking */
 
-static void free_pending(struct pending *pending)
+void dmsg_pending_free(struct dmsg_pending *pending)
 {
-    struct waiter *next;
-    for (struct waiter *waiter = pending->waiters; waiter != NULL; waiter = next) {
+    struct dmsg_asker *next;
+    for (struct dmsg_asker *waiter = pending->waiters; waiter != NULL; waiter = next) {
         next = waiter->next;
         free(waiter);
     }
@@ -84,22 +38,22 @@ static void free_pending(struct pending *pending)
     free(pending);
 }
 
-static void unlink_pending(struct dmsg_discovery *discovery, struct pending *pending)
+static void unlink_pending(struct dmsg_discovery *discovery, struct dmsg_pending *pending)
 {
-    struct pending **at = &discovery->pending;
+    struct dmsg_pending **at = &discovery->pending;
     while (*at != pending)
         at = &(*at)->next;
     *at = pending->next;
 }
 
 /* Out of the list first: a callback may ask for the same name again. */
-static void tell(struct pending *pending, const struct dmsg_peer *peer)
+static void tell(struct dmsg_pending *pending, const struct dmsg_peer *peer)
 {
     struct dmsg_discovery *discovery = pending->discovery;
     unlink_pending(discovery, pending);
     discovery->telling = pending;
     while (pending->waiters != NULL) {
-        struct waiter *waiter = pending->waiters;
+        struct dmsg_asker *waiter = pending->waiters;
         pending->waiters = waiter->next;
         discovery->waiter_count--;
         if (waiter->done != NULL)
@@ -107,12 +61,12 @@ static void tell(struct pending *pending, const struct dmsg_peer *peer)
         free(waiter);
     }
     discovery->telling = NULL;
-    free_pending(pending);
+    dmsg_pending_free(pending);
 }
 
 /* What those who asked get in place of a judged answer, NULL: the answer itself. */
 static const struct dmsg_peer *replacement_of(
-    const struct pending *pending, const struct dmsg_peer *peer)
+    const struct dmsg_pending *pending, const struct dmsg_peer *peer)
 {
     if (peer->status == DMSG_DNS_NOT_NOW)
         return dmsg_cache_get_stale(pending->discovery->cache, &pending->name);
@@ -122,7 +76,7 @@ static const struct dmsg_peer *replacement_of(
 }
 
 static void finish(
-    struct pending *pending, const struct dmsg_peer *peer, const struct dmsg_answer *answer)
+    struct dmsg_pending *pending, const struct dmsg_peer *peer, const struct dmsg_answer *answer)
 {
     dmsg_cache_put(pending->discovery->cache, peer, answer);
     const struct dmsg_peer *replacement = replacement_of(pending, peer);
@@ -131,7 +85,7 @@ static void finish(
     dmsg_peer_release(peer);
 }
 
-static int judge(void *user, const struct dmsg_peer **out, const struct dmsg_answer *answer)
+int dmsg_discovery_judge(void *user, const struct dmsg_peer **out, const struct dmsg_answer *answer)
 {
     const struct dmsg_discovery *discovery = user;
     return dmsg_peer_judge(out, discovery->context, discovery->judge, answer, NULL);
@@ -140,7 +94,7 @@ static int judge(void *user, const struct dmsg_peer **out, const struct dmsg_ans
 /* The CA certificates are there, or will not come. */
 static void on_settled(void *user, const struct dmsg_peer *settled, const char *later)
 {
-    struct pending *pending = user;
+    struct dmsg_pending *pending = user;
     const struct dmsg_peer *peer = NULL;
     struct dmsg_answer none = {
         .name = settled->name, .canonical = settled->canonical, .status = DMSG_DNS_NOT_NOW};
@@ -149,13 +103,13 @@ static void on_settled(void *user, const struct dmsg_peer *settled, const char *
         return;
     }
     dmsg_printable(none.why, sizeof none.why, dmsg_span_text(later));
-    if (judge(pending->discovery, &peer, &none) < 0)
+    if (dmsg_discovery_judge(pending->discovery, &peer, &none) < 0)
         peer = dmsg_peer_retain(pending->fallback);
     finish(pending, peer, NULL);
 }
 
 /* The answer is not complete without CA certificates. */
-static void settle(struct pending *pending, const struct dmsg_peer *peer)
+static void settle(struct dmsg_pending *pending, const struct dmsg_peer *peer)
 {
     int64_t deadline = pending->asked_at + SETTLED_MS;
     int64_t soonest = dmsg_now_ms() + SETTLED_LEAST_MS;
@@ -165,9 +119,9 @@ static void settle(struct pending *pending, const struct dmsg_peer *peer)
 
 static void on_answer(void *user, const struct dmsg_answer *answer)
 {
-    struct pending *pending = user;
+    struct dmsg_pending *pending = user;
     const struct dmsg_peer *peer = NULL;
-    if (judge(pending->discovery, &peer, answer) < 0)
+    if (dmsg_discovery_judge(pending->discovery, &peer, answer) < 0)
         peer = dmsg_peer_retain(pending->fallback);
     if (dmsg_peer_open_key(peer, 0) == peer->count) {
         finish(pending, peer, answer);
@@ -183,10 +137,10 @@ const struct dmsg_peer *dmsg_discovery_get(
     return dmsg_cache_get(discovery->cache, name);
 }
 
-static struct pending *find_pending(
+static struct dmsg_pending *find_pending(
     const struct dmsg_discovery *discovery, const struct dmsg_name *name)
 {
-    struct pending *pending = discovery->pending;
+    struct dmsg_pending *pending = discovery->pending;
     while (pending != NULL && !dmsg_name_equal(&pending->name, name))
         pending = pending->next;
     return pending;
@@ -196,7 +150,7 @@ static size_t count_of_zone(const struct dmsg_discovery *discovery, const struct
 {
     struct dmsg_span zone = dmsg_name_zone(name);
     size_t count = 0;
-    for (const struct pending *at = discovery->pending; at != NULL; at = at->next)
+    for (const struct dmsg_pending *at = discovery->pending; at != NULL; at = at->next)
         count += dmsg_span_equal(dmsg_name_zone(&at->name), zone);
     return count;
 }
@@ -214,7 +168,7 @@ static int choose_resolver(struct dmsg_resolver **out, struct dmsg_discovery *di
     return listed ? 0 : dmsg_strangers_take(discovery->budget, name, dmsg_now_ms(), error);
 }
 
-static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
+static int new_pending(struct dmsg_pending **out, struct dmsg_discovery *discovery,
     const struct dmsg_name *name, struct dmsg_error *error)
 {
     struct dmsg_answer none = {.name = *name,
@@ -225,10 +179,10 @@ static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
     int result = choose_resolver(&resolver, discovery, name, error);
     if (result < 0)
         return result;
-    struct pending *pending = calloc(1, sizeof *pending);
+    struct dmsg_pending *pending = calloc(1, sizeof *pending);
     if (pending == NULL)
         return dmsg_fail_memory(error);
-    *pending = (struct pending){.discovery = discovery,
+    *pending = (struct dmsg_pending){.discovery = discovery,
         .name = *name,
         .lingers = dmsg_cache_lingers(discovery->cache, name),
         .asked_at = dmsg_now_ms(),
@@ -238,7 +192,7 @@ static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
     if (result == 0)
         result = dmsg_resolver_ask(resolver, name, on_answer, pending, error);
     if (result < 0) {
-        free_pending(pending);
+        dmsg_pending_free(pending);
         return result;
     }
     pending->next = discovery->pending;
@@ -250,10 +204,10 @@ static int new_pending(struct pending **out, struct dmsg_discovery *discovery,
 int dmsg_discovery_ask(struct dmsg_discovery *discovery, const struct dmsg_name *name,
     dmsg_discovery_done *done, void *user, struct dmsg_error *error)
 {
-    struct pending *pending = find_pending(discovery, name);
+    struct dmsg_pending *pending = find_pending(discovery, name);
     if (discovery->waiter_count >= WAITERS_MAX)
         return dmsg_fail(error, DMSG_E_QUOTA, "%d callers wait for DNS already", WAITERS_MAX);
-    struct waiter *waiter = calloc(1, sizeof *waiter);
+    struct dmsg_asker *waiter = calloc(1, sizeof *waiter);
     if (waiter == NULL)
         return dmsg_fail_memory(error);
     if (pending == NULL) {
@@ -263,18 +217,18 @@ int dmsg_discovery_ask(struct dmsg_discovery *discovery, const struct dmsg_name 
             return result;
         }
     }
-    *waiter = (struct waiter){.done = done, .user = user};
+    *waiter = (struct dmsg_asker){.done = done, .user = user};
     *pending->last = waiter;
     pending->last = &waiter->next;
     discovery->waiter_count++;
     return 0;
 }
 
-static void forget(struct pending *pending, const struct dmsg_name *name, const void *user)
+static void forget(struct dmsg_pending *pending, const struct dmsg_name *name, const void *user)
 {
     if (pending == NULL || !dmsg_name_equal(&pending->name, name))
         return;
-    for (struct waiter *waiter = pending->waiters; waiter != NULL; waiter = waiter->next) {
+    for (struct dmsg_asker *waiter = pending->waiters; waiter != NULL; waiter = waiter->next) {
         if (waiter->user == user)
             waiter->done = NULL;
     }
@@ -318,166 +272,4 @@ int dmsg_discovery_step(struct dmsg_discovery *discovery, struct dmsg_error *err
         result = note_next(dmsg_authority_step(discovery->authority, error), &wait);
     discovery->stepping = false;
     return result < 0 ? result : wait;
-}
-
-/* ------------------------------------------------------------------------------------- blocking */
-
-struct found {
-    const struct dmsg_peer *peer;
-};
-
-static void on_found(void *user, const struct dmsg_peer *peer)
-{
-    struct found *found = user;
-    found->peer = dmsg_peer_retain(peer);
-}
-
-static int wait_for(struct dmsg_discovery *discovery, const struct dmsg_name *name,
-    const struct found *found, int timeout, struct dmsg_error *error)
-{
-    int64_t deadline = dmsg_now_ms() + (timeout > 0 ? timeout : 0);
-    for (;;) {
-        int wait = dmsg_discovery_step(discovery, error);
-        if (wait < 0 || found->peer != NULL)
-            return wait < 0 ? wait : 0;
-        int64_t left = deadline - dmsg_now_ms();
-        if (left <= 0)
-            return dmsg_fail(error, DMSG_E_DNS_TEMPORARY,
-                "looking up the keys of %s: no answer within %d ms; try again later", name->text,
-                timeout);
-        struct pollfd fd = {.fd = dmsg_discovery_fd(discovery), .events = POLLIN};
-        if (poll(&fd, 1, left < wait ? (int)left : wait) < 0 && errno != EINTR)
-            return dmsg_fail_errno(error, DMSG_E_INTERNAL, "waiting for the resolver");
-    }
-}
-
-int dmsg_discovery_find_fresh(struct dmsg_discovery *discovery, const struct dmsg_name *name,
-    int timeout, const struct dmsg_peer **out, struct dmsg_error *error)
-{
-    struct found found = {0};
-    int result = dmsg_discovery_ask(discovery, name, on_found, &found, error);
-    if (result < 0)
-        return result;
-    result = wait_for(discovery, name, &found, timeout, error);
-    if (result < 0) {
-        dmsg_discovery_forget(discovery, name, &found);
-        return result;
-    }
-    *out = found.peer;
-    return 0;
-}
-
-int dmsg_discovery_find(struct dmsg_discovery *discovery, const struct dmsg_name *name, int timeout,
-    const struct dmsg_peer **out, struct dmsg_error *error)
-{
-    const struct dmsg_peer *cached = dmsg_discovery_get(discovery, name);
-    if (cached == NULL)
-        return dmsg_discovery_find_fresh(discovery, name, timeout, out, error);
-    *out = cached;
-    return 0;
-}
-
-/* --------------------------------------------------------------------------------- new and free */
-
-/* Lets the whole's descriptor become readable with this one. */
-static int watch(struct dmsg_discovery *discovery, int fd, struct dmsg_error *error)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    if (epoll_ctl(discovery->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a descriptor for discovery");
-    return 0;
-}
-
-static int start_resolver(struct dmsg_resolver **out, struct dmsg_discovery *discovery,
-    const struct dmsg_resolver_config *config, struct dmsg_error *error)
-{
-    int result = dmsg_resolver_new(out, config, error);
-    return result < 0 ? result : watch(discovery, dmsg_resolver_fd(*out), error);
-}
-
-/* A process of its own, which only reads what the other one keeps up to date. */
-static int start_strangers(struct dmsg_discovery *discovery,
-    const struct dmsg_discovery_config *config, struct dmsg_error *error)
-{
-    struct dmsg_resolver_config resolver = config->resolver;
-    resolver.trust_read_only = true;
-    resolver.for_strangers = true;
-    discovery->is_listed = config->is_listed;
-    discovery->user = config->user;
-    int result = dmsg_strangers_new(&discovery->budget, discovery->context, error);
-    return result < 0 ? result : start_resolver(&discovery->strangers, discovery, &resolver, error);
-}
-
-static int start_authority(struct dmsg_discovery *discovery,
-    const struct dmsg_discovery_config *config, struct dmsg_error *error)
-{
-    struct dmsg_authority_config authority = {.servers = config->authorities,
-        .server_count = config->authority_count,
-        .program = config->resolver.program,
-        .program_arguments = config->resolver.program_arguments};
-    int result = dmsg_authority_new(&discovery->authority, discovery->context, &authority, error);
-    return result < 0 ? result : watch(discovery, dmsg_authority_fd(discovery->authority), error);
-}
-
-int dmsg_discovery_new(struct dmsg_discovery **out, const struct dmsg_context *context,
-    const struct dmsg_discovery_config *config, struct dmsg_error *error)
-{
-    DMSG_CLEANUP(dmsg_discovery_free)
-    struct dmsg_discovery *discovery = calloc(1, sizeof *discovery);
-    if (discovery == NULL)
-        return dmsg_fail_memory(error);
-    discovery->context = context;
-    discovery->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (discovery->epoll < 0)
-        return dmsg_fail_errno(error, DMSG_E_INTERNAL, "a descriptor for discovery");
-    const struct dmsg_cache_config cache = {
-        .context = context, .serve_stale = config->serve_stale, .judge = judge, .user = discovery};
-    int result = dmsg_judge_new(&discovery->judge, config->ca_file, config->pkix_cd, error);
-    if (result == 0)
-        result = dmsg_cache_new(&discovery->cache, &cache, error);
-    if (result == 0)
-        result = start_resolver(&discovery->resolver, discovery, &config->resolver, error);
-    if (result == 0 && config->is_listed != NULL)
-        result = start_strangers(discovery, config, error);
-    if (result == 0 && config->pkix_cd)
-        result = start_authority(discovery, config, error);
-    if (result < 0)
-        return result;
-    *out = discovery;
-    discovery = NULL;
-    return 0;
-}
-
-const char *dmsg_discovery_note(const struct dmsg_discovery *discovery)
-{
-    return dmsg_resolver_note(discovery->resolver);
-}
-
-int dmsg_discovery_sandbox(const struct dmsg_discovery *discovery)
-{
-    int held = dmsg_resolver_sandbox(discovery->resolver);
-    int strangers = discovery->strangers != NULL ? dmsg_resolver_sandbox(discovery->strangers) : -1;
-    return held < 0 ? strangers : strangers < 0 ? held : held & strangers;
-}
-
-void dmsg_discovery_free(struct dmsg_discovery **discovery)
-{
-    struct dmsg_discovery *self = *discovery;
-    if (self == NULL)
-        return;
-    dmsg_resolver_free(&self->resolver); /* from here on nobody is called back */
-    dmsg_resolver_free(&self->strangers);
-    dmsg_authority_free(&self->authority);
-    while (self->pending != NULL) {
-        struct pending *pending = self->pending;
-        self->pending = pending->next;
-        free_pending(pending);
-    }
-    dmsg_strangers_free(&self->budget);
-    dmsg_cache_free(&self->cache);
-    dmsg_judge_free(&self->judge);
-    if (self->epoll >= 0)
-        close(self->epoll);
-    free(self);
-    *discovery = NULL;
 }

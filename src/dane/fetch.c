@@ -128,17 +128,20 @@ static const char *hear_frame(
 static const char *hear(struct dmsg_fetcher *fetcher, char trouble[static 100])
 {
     struct dmsg_frame frame;
+    struct dmsg_error why;
     int open = dmsg_channel_read(&fetcher->process.channel, NULL);
     int found = 0;
-    while (open >= 0 && (found = dmsg_channel_take(&fetcher->process.channel, &frame, NULL)) == 1) {
+    while (open >= 0 && (found = dmsg_channel_take(&fetcher->process.channel, &frame, &why)) == 1) {
         const char *wrong = hear_frame(fetcher, &frame, trouble);
         if (wrong != NULL)
             return wrong;
     }
     if (open < 0)
         return "cannot be read";
-    if (found < 0)
-        return "sent what is no frame";
+    if (found < 0) {
+        snprintf(trouble, 100, "sent %.90s", why.text);
+        return trouble;
+    }
     return open == 0 ? "went away" : NULL;
 }
 

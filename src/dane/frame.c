@@ -142,6 +142,7 @@ void dmsg_answer_put(struct dmsg_buffer *body, const struct dmsg_answer *answer)
     put_number(body, answer->nxdomain, 1);
     put_number(body, answer->ttl, 4);
     put_number(body, (uint64_t)answer->signed_until, 8);
+    put_number(body, answer->cached_for, 4);
     put_text(body, answer->canonical.text, sizeof answer->canonical.text);
     put_text(body, answer->why, sizeof answer->why);
     put_text(body, answer->via, sizeof answer->via);
@@ -191,6 +192,7 @@ static void take_answer(
     uint64_t nxdomain = dmsg_cursor_number(cursor, 1);
     answer->ttl = (uint32_t)dmsg_cursor_number(cursor, 4);
     uint64_t signed_until = dmsg_cursor_number(cursor, 8);
+    answer->cached_for = (uint32_t)dmsg_cursor_number(cursor, 4);
     *canonical = dmsg_cursor_take_sized(cursor, 1);
     take_text(answer->why, sizeof answer->why, cursor);
     take_text(answer->via, sizeof answer->via, cursor);
@@ -216,7 +218,7 @@ int dmsg_answer_parse(struct dmsg_answer *out, const struct dmsg_name *name, str
     if (answer.count + answer.oversized > 0 &&
         (answer.nxdomain || answer.status == DMSG_DNS_NOT_NOW))
         return dmsg_fail(error, DMSG_E_FORMAT, "an answer with records that says there are none");
-    if (answer.signed_until != 0 && answer.status != DMSG_DNS_SECURE)
+    if ((answer.signed_until != 0 || answer.cached_for != 0) && answer.status != DMSG_DNS_SECURE)
         return dmsg_fail(error, DMSG_E_FORMAT, "an answer with signatures that is not secure");
     if (canonical.size > 0 && parse_name(&answer.canonical, canonical, error) < 0)
         return DMSG_E_FORMAT;

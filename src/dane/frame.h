@@ -16,7 +16,7 @@
 
 #include "danemsg/resolver.h"
 
-#define DMSG_FRAME_VERSION 2
+#define DMSG_FRAME_VERSION 3
 
 /* A DNS message has 65535 octets at most (RFC 1035 section 4.2.2), and so has what we take out of
    it; the rest is for names, lengths and reasons. */

@@ -107,6 +107,7 @@ static const char *hear_frame(
 /* What is wrong, or NULL: reads until there is nothing more, within bounds. */
 static const char *hear(struct dmsg_resolver *resolver, char trouble[static 100])
 {
+    struct dmsg_error why;
     for (int reads = 0; reads < 64; reads++) {
         struct dmsg_frame frame;
         size_t before = resolver->process.channel.in.size - resolver->process.channel.taken;
@@ -115,14 +116,16 @@ static const char *hear(struct dmsg_resolver *resolver, char trouble[static 100]
             return "cannot be read";
         bool more = resolver->process.channel.in.size > before;
         int found;
-        while ((found = dmsg_channel_take(&resolver->process.channel, &frame, NULL)) == 1) {
+        while ((found = dmsg_channel_take(&resolver->process.channel, &frame, &why)) == 1) {
             resolver->heard_at = dmsg_now_ms();
             const char *wrong = hear_frame(resolver, &frame, trouble);
             if (wrong != NULL)
                 return wrong;
         }
-        if (found < 0)
-            return "sent what is no frame";
+        if (found < 0) {
+            snprintf(trouble, 100, "sent %.90s", why.text);
+            return trouble;
+        }
         if (open == 0)
             return "went away";
         if (!more)

@@ -66,6 +66,7 @@ enum probe_state {
     PROBE_WANTED, /* with the next question */
     PROBE_ASKED,  /* questions are held until probe_deadline */
     PROBE_LATE,   /* they were let go, the answer is still to come */
+    PROBE_FAILED, /* no answer: let them go, and probe again with the next ones */
     PROBE_BOGUS,  /* leave the system's resolvers */
     PROBE_RETURN, /* go back to them */
 };
@@ -148,7 +149,7 @@ static void on_probe(void *user, const struct dmsg_answer *answer)
     if (answer->status == DMSG_DNS_BOGUS || answer->status == DMSG_DNS_INSECURE)
         self->probe = PROBE_BOGUS;
     else
-        self->probe = answer->status == DMSG_DNS_SECURE ? PROBE_NONE : PROBE_WANTED;
+        self->probe = answer->status == DMSG_DNS_SECURE ? PROBE_NONE : PROBE_FAILED;
 }
 
 static void start_probe(struct process *self)
@@ -191,19 +192,22 @@ static bool any_held(const struct process *self)
     return false;
 }
 
-/* Questions are held until the probe is answered or late. */
+/* Questions are held until the probe is answered or late: one probe for those that are there, since
+   a resolver that refuses does so at once. */
 static void release_held(struct process *self)
 {
     if (self->probe == PROBE_WANTED && any_held(self))
         start_probe(self);
     if (self->probe == PROBE_ASKED && dmsg_now_ms() >= self->probe_deadline)
         self->probe = PROBE_LATE;
-    if (self->probe != PROBE_NONE && self->probe != PROBE_LATE)
+    if (self->probe != PROBE_NONE && self->probe != PROBE_LATE && self->probe != PROBE_FAILED)
         return;
     for (size_t i = 0; i < SLOTS_MAX; i++) {
         if (self->slots[i].state == SLOT_HELD)
             ask_slot(self, &self->slots[i]);
     }
+    if (self->probe == PROBE_FAILED)
+        self->probe = PROBE_WANTED;
 }
 
 static void expire(struct process *self)

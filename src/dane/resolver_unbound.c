@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/fail.h"
+#include "base/monotonic.h"
 #include "dane/setup.h"
 #include "dane/setup_read.h"
 #include "dane/signatures.h"
@@ -28,6 +29,7 @@ struct dmsg_unbound {
 struct query {
     const struct dmsg_unbound *unbound;
     struct dmsg_name name;
+    int64_t asked_at; /* dmsg_now_ms */
     dmsg_unbound_done *done;
     void *user;
 };
@@ -137,13 +139,13 @@ static int add_server(struct ub_ctx *context, const char *address, struct dmsg_e
 }
 
 /* A stranger's zone has no business in the networks that only this host reaches (RFC 1918, RFC
-   6598, RFC 4193, the loopback and link-local ones): its name servers' addresses there are not
-   used. */
+   6598, RFC 4193, the loopback and link-local ones, multicast, what a NAT64 gateway would make of
+   an address there): its name servers' addresses there are not used. */
 static int shut_in(struct ub_ctx *context, struct dmsg_error *error)
 {
     static const char *const networks[] = {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10",
-        "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128",
-        "::ffff:0:0/96", "fc00::/7", "fe80::/10"};
+        "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
+        "::1/128", "::ffff:0:0/96", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"};
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
         int code = ub_ctx_set_option(context, "private-address:", networks[i]);
         if (code != 0)
@@ -318,7 +320,29 @@ static void explain(struct dmsg_answer *answer, int error, const struct ub_resul
     dmsg_printable(answer->why, sizeof answer->why, dmsg_span_text(text));
 }
 
-static void make_answer(struct dmsg_answer *answer, int error, const struct ub_result *result)
+/* Whole seconds are counted, from a moment that is not known. */
+#define LAG 1
+
+/* What is older than its question was in a cache. The proofs of a denial may be in libunbound's own
+   one for another name's sake, which says nothing of this name; whether a resolver that was asked
+   had the denial cannot be told from that, and is assumed. */
+static void read_signatures(
+    struct dmsg_answer *answer, struct dmsg_span packet, const struct query *query)
+{
+    struct dmsg_signatures read;
+    dmsg_signatures_read(&read, packet, time(NULL));
+    uint32_t age = read.records_age;
+    const struct dmsg_unbound *unbound = query->unbound;
+    if (dmsg_setup_forwards(unbound->setup, unbound->use_system, &query->name) &&
+        read.proofs_age > age)
+        age = read.proofs_age;
+    answer->signed_until = read.until;
+    if (age > (dmsg_now_ms() - query->asked_at) / 1000 + LAG)
+        answer->cached_for = read.left > 0 ? read.left : 1;
+}
+
+static void make_answer(struct dmsg_answer *answer, int error, const struct ub_result *result,
+    const struct query *query)
 {
     answer->status = status_of(error, result);
     explain(answer, error, result);
@@ -333,14 +357,14 @@ static void make_answer(struct dmsg_answer *answer, int error, const struct ub_r
     struct dmsg_span packet = {
         result->answer_packet, result->answer_len > 0 ? (size_t)result->answer_len : 0};
     if (answer->status == DMSG_DNS_SECURE && packet.data != NULL)
-        answer->signed_until = dmsg_signatures_until(packet, time(NULL));
+        read_signatures(answer, packet, query);
 }
 
 static void on_result(void *user, int error, struct ub_result *result)
 {
     struct query *query = user;
     struct dmsg_answer answer = {.name = query->name, .canonical = query->name};
-    make_answer(&answer, error, result);
+    make_answer(&answer, error, result, query);
     dmsg_setup_via(answer.via, query->unbound->setup, query->unbound->use_system, &query->name);
     query->done(query->user, &answer);
     ub_resolve_free(result);
@@ -356,6 +380,7 @@ static int ask(struct dmsg_unbound *unbound, const char *text, int type,
     if (name != NULL)
         query->name = *name;
     query->unbound = unbound;
+    query->asked_at = dmsg_now_ms();
     query->done = done;
     query->user = user;
     int code = ub_resolve_async(unbound->context, text, type, CLASS_IN, query, on_result, NULL);

@@ -114,6 +114,14 @@ static bool list_kind(struct list *list, struct dmsg_span setup, enum dmsg_setup
     return any;
 }
 
+bool dmsg_setup_forwards(struct dmsg_span setup, bool use_system, const struct dmsg_name *name)
+{
+    struct list list = {.used = 0};
+    return !list_stubs(&list, setup, name) &&
+           (list_kind(&list, setup, DMSG_SETUP_SERVER) ||
+               (use_system && list_kind(&list, setup, DMSG_SETUP_SYSTEM)));
+}
+
 void dmsg_setup_via(char out[static sizeof(((struct dmsg_answer *)0)->via)], struct dmsg_span setup,
     bool use_system, const struct dmsg_name *name)
 {

@@ -17,7 +17,7 @@ import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from servers import LOOPBACK, free_port
+from servers import LOOPBACK, PATIENCE, free_port, wait_for
 from signed_zone import SignedZone, ZoneKey
 
 TLSA = dns.rdatatype.TLSA
@@ -40,11 +40,14 @@ class Script:
     def anchor(self):
         return self.zone.anchor
 
+    @property
+    def server(self):
+        return f"{LOOPBACK}@{self.port}"
+
     def stub(self):
-        return f"{self.zone.name}={LOOPBACK}@{self.port}"
+        return f"{self.zone.name}={self.server}"
 
     def __enter__(self):
-        self.port = free_port()
         script = self
 
         class Datagram(socketserver.BaseRequestHandler):
@@ -55,7 +58,7 @@ class Script:
 
         class Stream(socketserver.BaseRequestHandler):
             def handle(self):
-                self.request.settimeout(20)
+                self.request.settimeout(PATIENCE)
                 with contextlib.suppress(OSError, EOFError):
                     while True:
                         size = read(self.request, 2)
@@ -68,8 +71,16 @@ class Script:
         class Streams(socketserver.ThreadingTCPServer):
             daemon_threads, allow_reuse_address, request_queue_size = True, True, 128
 
-        self.servers = [Datagrams((LOOPBACK, self.port), Datagram),
-                        Streams((LOOPBACK, self.port), Stream)]
+        def bind():
+            """Both, or neither when somebody was faster."""
+            self.port, self.servers = free_port(), []
+            with contextlib.suppress(OSError):
+                self.servers.append(Datagrams((LOOPBACK, self.port), Datagram))
+                self.servers.append(Streams((LOOPBACK, self.port), Stream))
+            if len(self.servers) == 1:
+                self.servers[0].server_close()
+            return len(self.servers) == 2
+        wait_for(bind, "a port for both protocols")
         for server in self.servers:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -147,10 +158,10 @@ class Question:
         key = key or zone.keys[0]
         return rrset, [key.sign(rrset.name, rrset, zone.origin, zone.times)]
 
-    def deny(self, answer):
+    def deny(self, answer, kinds="TLSA"):
         """No such type: the name's own NSEC (RFC 4035 section 3.1.3.1)."""
         zone = self.script.zone
-        nsec = dns.rrset.from_text(self.name, 60, "IN", "NSEC", f"\\000.{self.name} TLSA RRSIG NSEC")
+        nsec = dns.rrset.from_text(self.name, 60, "IN", "NSEC", f"\\000.{self.name} {kinds} RRSIG NSEC")
         soa = next(sets for sets in zone.rrsets if sets[0].rdtype == dns.rdatatype.SOA)
         for rrset, signatures in soa, self.signed(nsec):
             answer.authority += [rrset, signature_set(rrset, signatures)]
@@ -324,6 +335,34 @@ def noise(size):
     return lambda question: question.reply(random.randbytes(size))
 
 
+def denied(question, answer):
+    """The name is there, and has no such record."""
+    answer.answer = []
+    question.deny(answer, "A")
+
+
+def denied_with_all(question, answer):
+    """No such name, and none other up to "zzz", by the NSEC record of the zone's apex."""
+    zone = question.script.zone
+    denied(question, answer)
+    nsec = dns.rrset.from_text(zone.origin, 60, "IN", "NSEC",
+                               f"zzz.{zone.name}. NS SOA RRSIG NSEC DNSKEY")
+    rrset, signatures = question.signed(nsec)
+    answer.authority[-2:] = [rrset, signature_set(rrset, signatures)]
+    answer.set_rcode(dns.rcode.NXDOMAIN)
+
+
+def aged(question, answer):
+    """Its TTLs are not those that were signed any more: it comes out of somebody's cache."""
+    for rrset in answer.answer + answer.authority:
+        rrset.ttl = 10
+
+
+def denied_and_aged(question, answer):
+    denied(question, answer)
+    aged(question, answer)
+
+
 def altered_record(question, answer):
     """The true signature over a record in which a bit was turned."""
     rrset = answer.answer[0]
@@ -382,6 +421,12 @@ SECURE = {
     "late": late,
     "truncated": truncated(good),
     "in-drops": truncated(in_drops),
+    "aged": message(aged),
+}
+DENIED = {
+    "denied": message(denied),
+    "denied-and-aged": message(denied_and_aged),
+    "denied-with-all": message(denied_with_all),
 }
 BOGUS = {
     "unsigned": message(unsigned),
@@ -421,4 +466,4 @@ NOT_NOW = {
     "truncated-for-ever": message(truncate),
     "far0": far_alias,
 }
-WAYS = {**SECURE, **BOGUS, **NOT_NOW, **{f"far{n}": far_alias for n in range(200)}}
+WAYS = {**SECURE, **DENIED, **BOGUS, **NOT_NOW, **{f"far{n}": far_alias for n in range(200)}}

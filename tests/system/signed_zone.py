@@ -74,7 +74,7 @@ class SignedZone:
     """text: the master file; anchor: the DNSKEY records to trust."""
 
     def __init__(self, name, records, inception=-DAY, expiration=7 * DAY, broken=(), keys=None,
-                 nsec3=None, opt_out=False, ttl=60, serial=1):
+                 nsec3=None, opt_out=False, ttl=60, serial=1, server="127.0.0.1"):
         """records: lines of the zone beside SOA and NS. inception, expiration: seconds from now.
         broken: (owner, type) whose signature gets a bit turned over. nsec3: its iterations."""
         self.name, self.origin = name, dns.name.from_text(name)
@@ -89,7 +89,7 @@ class SignedZone:
             lines.append(f"@ NSEC3PARAM 1 0 {nsec3} -")
         zone = dns.zone.from_text("\n".join([
             f"$TTL {ttl}", f"@ SOA ns hostmaster {serial} 3600 900 604800 {ttl}", "@ NS ns",
-            "ns A 127.0.0.1",
+            f"ns A {server}",
             *lines, *records]), self.origin, relativize=False)
         self.cuts = [owner for owner, node in zone.items()
                      if owner != self.origin and node.get_rdataset(dns.rdataclass.IN, dns.rdatatype.NS)]

@@ -293,6 +293,15 @@ def test_lookup(found, row):
     assert row.records is None or len(answer["records"]) == row.records, result
     if row.status == "secure":
         assert answer["exists"] == (row.word != "no-identity"), result
+    if row.word == "no-identity":
+        assert answer["ttl"] <= 5, "a denial is kept no longer, whatever the zone says"
+
+
+def test_lookup_says_that_signatures_have_expired(world, zones):
+    shown = {name: world.run("lookup", f"alice.{name}.test", **zones.variables()).text
+             for name in ("lately", "soon")}
+    assert re.search(r"signed until .*Z, which has passed;", shown["lately"]), shown
+    assert re.search(r"signed until .*Z, another 29 days", shown["soon"]), shown
 
 
 # ------------------------------------------------------------------- what becomes of a message

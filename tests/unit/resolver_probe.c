@@ -3,9 +3,9 @@
  * against real servers by hand and from scripts. Not installed.
  *
  *     resolver_probe [-p PROGRAM] [-s ADDR[@PORT]]... [-z ZONE=ADDR[@PORT]]... [-a ANCHORS]
- *                    [-t MILLISECONDS] [-w SECONDS] [-f] NAME...
+ *                    [-t MILLISECONDS] [-w SECONDS] [-f] [-x] NAME...
  *
- * -f asks afresh, -w waits between names. A name may come several times.
+ * -f asks afresh, -w waits between names, -x: strangers chose them. A name may come several times.
  */
 #include "base/utf8.h"
 #include "danemsg/resolver.h"
@@ -88,7 +88,7 @@ static int look_up(struct dmsg_discovery *discovery, const struct options *optio
 static bool parse(struct options *options, int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "p:s:z:a:t:w:f")) != -1) {
+    while ((option = getopt(argc, argv, "p:s:z:a:t:w:fx")) != -1) {
         if (option == 'p')
             options->config.program = optarg;
         else if (option == 's' && options->config.server_count < LIST_MAX)
@@ -103,6 +103,8 @@ static bool parse(struct options *options, int argc, char **argv)
             options->wait = atoi(optarg);
         else if (option == 'f')
             options->fresh = true;
+        else if (option == 'x')
+            options->config.for_strangers = true;
         else
             return false;
     }

@@ -8,7 +8,9 @@
 
 #include <inttypes.h>
 #include <malloc.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define NOW 1800000000
 
@@ -220,6 +222,82 @@ static void gives_stale_when_asked(void)
     dmsg_cache_free(&cache);
 }
 
+static bool is_stale(const struct dmsg_peer *peer)
+{
+    bool stale = peer != NULL && peer->stale;
+    dmsg_peer_release(peer);
+    return stale;
+}
+
+/* A clock that goes back makes nothing fresh again; and what did not validate ends what is stale,
+   then too. */
+static void is_not_fresh_twice(void)
+{
+    struct dmsg_cache *cache = start(1000);
+    struct dmsg_name name = name_of("a.example");
+    put(cache, &name, 1, 35, false);
+    clock_now = NOW + 302;
+    CHECK(dmsg_cache_get(cache, &name) == NULL);
+    clock_now = NOW + 100;
+    CHECK(dmsg_cache_get(cache, &name) == NULL);
+    CHECK(is_stale(dmsg_cache_get_stale(cache, &name)));
+    const struct dmsg_peer *bogus = NULL;
+    struct dmsg_answer answer = {.name = name, .canonical = name, .status = DMSG_DNS_BOGUS};
+    REQUIRE(dmsg_peer_judge(&bogus, &context, NULL, &answer, NULL) == 0);
+    dmsg_cache_put(cache, bogus, &answer);
+    dmsg_peer_release(bogus);
+    CHECK(dmsg_cache_get_stale(cache, &name) == NULL && dmsg_cache_get(cache, &name) == NULL);
+    dmsg_cache_free(&cache);
+}
+
+/* A `1 0 0` whose leaf or CA ends in 400 seconds, by a CA of the system. */
+static const struct dmsg_peer *judge_certified(const struct dmsg_name *name)
+{
+    struct made root =
+        certify(&(struct certify){.subject = "Root", .constraints = "CA:TRUE"}, NULL);
+    struct made leaf =
+        certify(&(struct certify){.names = "DNS:a.example", .not_after = NOW + 400}, &root);
+    char path[] = "/tmp/danemsg-cache-XXXXXX";
+    FILE *file = fdopen(mkstemp(path), "w");
+    struct dmsg_buffer rdata = {0};
+    struct dmsg_judge *judge = NULL;
+    const struct dmsg_peer *peer = NULL;
+    if (file == NULL || PEM_write_X509(file, root.x509) != 1 || fclose(file) != 0)
+        abort();
+    setenv("SSL_CERT_FILE", path, 1);
+    CHECK(dmsg_tlsa_encode(&rdata, 1, 0, 0, leaf.x509, NULL, NULL) == 0);
+    CHECK(dmsg_judge_new(&judge, NULL, false, NULL) == 0);
+    struct dmsg_answer answer = {.name = *name,
+        .canonical = *name,
+        .status = DMSG_DNS_SECURE,
+        .ttl = 300,
+        .signed_until = NOW + 86400,
+        .count = 1,
+        .records = {dmsg_buffer_span(&rdata)}};
+    CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+    unlink(path);
+    dmsg_judge_free(&judge);
+    dmsg_buffer_done(&rdata);
+    made_done(&root);
+    made_done(&leaf);
+    return peer;
+}
+
+static void is_stale_no_longer_than_certified(void)
+{
+    struct dmsg_cache *cache = start(1000);
+    struct dmsg_name name = name_of("a.example");
+    const struct dmsg_peer *peer = judge_certified(&name);
+    CHECK(peer->keys[0].purposes != 0 && peer->expires_at == NOW + 302);
+    dmsg_cache_put(cache, peer, NULL);
+    dmsg_peer_release(peer);
+    clock_now = NOW + 399;
+    CHECK(is_stale(dmsg_cache_get_stale(cache, &name)));
+    clock_now = NOW + 400;
+    CHECK(dmsg_cache_get_stale(cache, &name) == NULL);
+    dmsg_cache_free(&cache);
+}
+
 static int no_random(void *user, void *out, size_t size)
 {
     (void)user;
@@ -254,6 +332,36 @@ static void put_certificate_of_names(struct dmsg_buffer *rdata, int names)
     made_done(&made);
 }
 
+/* Parsed, each of these takes as much as hundreds of others: few of them stay so. */
+static void bounds_what_is_parsed(void)
+{
+    enum { MANY = 200, NAMES = 3900 };
+    struct dmsg_cache *cache = start(0);
+    struct dmsg_buffer rdata = {0};
+    put_certificate_of_names(&rdata, NAMES);
+    for (size_t i = 0; i < MANY; i++) {
+        const struct dmsg_peer *peer = NULL;
+        struct dmsg_name name = numbered(i);
+        struct dmsg_answer answer = {.name = name,
+            .canonical = name,
+            .status = DMSG_DNS_SECURE,
+            .ttl = 300,
+            .count = 1,
+            .records = {dmsg_buffer_span(&rdata)}};
+        CHECK(dmsg_peer_judge(&peer, &context, NULL, &answer, NULL) == 0);
+        CHECK(dmsg_judged_weight(peer) * MANY > 32u * 1024 * 1024);
+        dmsg_cache_put(cache, peer, &answer);
+        dmsg_peer_release(peer);
+    }
+    struct dmsg_name first = numbered(0), last = numbered(MANY - 1);
+    dmsg_peer_release(dmsg_cache_get(cache, &last));
+    CHECK(judged == 0);
+    dmsg_peer_release(dmsg_cache_get(cache, &first));
+    CHECK(judged == 1);
+    dmsg_cache_free(&cache);
+    dmsg_buffer_done(&rdata);
+}
+
 /* A certificate of many short names takes fifty times its octets: whose weight is too low gets past
    the bound. (A sanitizer's malloc does not tell what it has given.) */
 static void weighs_certificates(void)
@@ -285,5 +393,6 @@ static void weighs_certificates(void)
 }
 
 TEST_MAIN(TEST(weighs_certificates), TEST(judges_once_more), TEST(forgets_what_it_cannot_judge),
-    TEST(bounds_the_names), TEST(bounds_the_octets), TEST(knows_what_lingers),
-    TEST(gives_stale_when_asked), TEST(needs_randomness))
+    TEST(bounds_the_names), TEST(bounds_the_octets), TEST(bounds_what_is_parsed),
+    TEST(knows_what_lingers), TEST(gives_stale_when_asked), TEST(is_not_fresh_twice),
+    TEST(is_stale_no_longer_than_certified), TEST(needs_randomness))

@@ -74,6 +74,12 @@ static const struct {
         .mid = {.other_nid = NID_netscape_cert_type, .other = "sslCA"}, GOOD_LEAF, WHOLE,
         "issuer 1 above it: invalid CA"},
     {"anchor says nothing", .root = {0}, GOOD_MID, GOOD_LEAF, WHOLE, "issuer 2 above it: invalid"},
+    {"anchor may sign certificates, and does not say that it is a CA",
+        .root = {.key_usage = "keyCertSign"}, GOOD_MID, GOOD_LEAF, WHOLE,
+        "issuer 2 above it: invalid CA"},
+    {"anchor is a CA in Netscape's words",
+        .root = {.other_nid = NID_netscape_cert_type, .other = "sslCA"}, GOOD_MID, GOOD_LEAF, WHOLE,
+        "issuer 2 above it: invalid CA"},
     {"anchor says CA:FALSE", .root = {.constraints = "CA:FALSE"}, GOOD_MID, GOOD_LEAF, DIRECT,
         "issuer 1 above it: invalid CA"},
 

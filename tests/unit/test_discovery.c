@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define NOW 1800000000
+#define WAIT 60000 /* milliseconds that an answer may take on a machine under load */
 
 static char self_path[4096];
 static char anchor_path[] = "/tmp/danemsg-anchor-XXXXXX";
@@ -40,6 +41,9 @@ static bool is(const char *name, const char *prefix)
 {
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
+
+/* The answer about a "slow" name stays here until something else is asked. */
+static bool holds;
 
 /* What a name answers is in the name. */
 static void answer_name(const struct dmsg_frame *frame)
@@ -73,15 +77,43 @@ static void answer_name(const struct dmsg_frame *frame)
         answer.signed_until = 0;
     if (is(name, "goes") && questions > 3)
         answer = (struct dmsg_answer){.nxdomain = true, .ttl = 60};
+    if (is(name, "wavers")) {
+        static int asked[2];
+        int turn = asked[is(name, "wavers-none")]++;
+        if (turn == 1 && is(name, "wavers-none"))
+            answer = (struct dmsg_answer){.nxdomain = true};
+        else if (turn == 1)
+            answer = (struct dmsg_answer){.status = DMSG_DNS_BOGUS};
+        else if (turn > 1)
+            answer = (struct dmsg_answer){.status = DMSG_DNS_NOT_NOW};
+    }
+    if (is(name, "fades-none"))
+        answer = (struct dmsg_answer){.nxdomain = true, .ttl = 60, .signed_until = NOW + 86400};
+    if (is(name, "aged"))
+        answer.cached_for = 200;
+    if (is(name, "aged-none"))
+        answer = (struct dmsg_answer){
+            .nxdomain = true, .ttl = 5, .cached_for = (uint32_t)strtoul(name + 9, NULL, 10)};
     if (is(name, "later") || (is(name, "fades") && questions > 2))
         answer = (struct dmsg_answer){.status = DMSG_DNS_NOT_NOW};
     if (is(name, "big"))
         answer.count = DMSG_ANSWER_RECORDS_MAX;
-    if (is(name, "slow"))
-        usleep(400000);
+    holds = is(name, "slow");
     if (is(name, "silent"))
         return;
     put_answer(frame->id, &answer);
+}
+
+/* Says that it is confined as tests want to tell the processes apart: strangers' has less. */
+static void hear_setup(struct dmsg_span setup)
+{
+    static struct dmsg_setup_item item;
+    uint8_t held = DMSG_SANDBOX_SECCOMP | DMSG_SANDBOX_LANDLOCK;
+    while (dmsg_setup_take(&item, &setup, NULL) == 1) {
+        if (item.kind == DMSG_SETUP_FOR_STRANGERS)
+            held = DMSG_SANDBOX_SECCOMP;
+    }
+    dmsg_frame_put(&channel.out, DMSG_FRAME_CONFINED, 0, (struct dmsg_span){&held, 1});
 }
 
 static int play(void)
@@ -89,19 +121,23 @@ static int play(void)
     struct dmsg_frame frame;
     dmsg_channel_init(&channel, DMSG_PROCESS_FD, 0);
     for (;;) {
-        struct pollfd fd = {
-            .fd = channel.fd, .events = (short)(POLLIN | (channel.out.size > 0 ? POLLOUT : 0))};
+        struct pollfd fd = {.fd = channel.fd,
+            .events = (short)(POLLIN | (channel.out.size > 0 && !holds ? POLLOUT : 0))};
         (void)poll(&fd, 1, -1);
         if (dmsg_channel_read(&channel, NULL) != 1)
             return 0;
         while (dmsg_channel_take(&channel, &frame, NULL) == 1) {
-            if (frame.type == DMSG_FRAME_PING)
+            if (frame.type == DMSG_FRAME_PING) {
+                holds = false;
                 dmsg_frame_put(
                     &channel.out, DMSG_FRAME_PONG, frame.id, (struct dmsg_span){NULL, 0});
+            } else if (frame.type == DMSG_FRAME_SETUP)
+                hear_setup(frame.body);
             else if (frame.type == DMSG_FRAME_ASK)
                 answer_name(&frame);
         }
-        (void)!dmsg_channel_flush(&channel, NULL);
+        if (!holds)
+            (void)!dmsg_channel_flush(&channel, NULL);
     }
 }
 
@@ -155,7 +191,7 @@ static int64_t find(struct dmsg_discovery *discovery, const char *text)
 {
     const struct dmsg_peer *peer = NULL;
     struct dmsg_name name = name_of(text);
-    if (dmsg_discovery_find(discovery, &name, 5000, &peer, NULL) < 0)
+    if (dmsg_discovery_find(discovery, &name, WAIT, &peer, NULL) < 0)
         return 0;
     int64_t number = number_of(peer);
     if (peer->from_cache)
@@ -171,6 +207,19 @@ static bool cached(struct dmsg_discovery *discovery, const char *text)
     bool found = peer != NULL && peer->from_cache && dmsg_name_equal(&peer->name, &name);
     dmsg_peer_release(peer);
     return found;
+}
+
+/* Asks anew: does it count as cached all the same? */
+static bool fresh_is_cached(struct dmsg_discovery *discovery, const char *text, int64_t *expires_at)
+{
+    struct dmsg_name name = name_of(text);
+    const struct dmsg_peer *peer = NULL;
+    if (dmsg_discovery_find_fresh(discovery, &name, WAIT, &peer, NULL) < 0)
+        return false;
+    bool from_cache = peer->from_cache;
+    *expires_at = peer->expires_at;
+    dmsg_peer_release(peer);
+    return from_cache;
 }
 
 static void lives_as_long_as_its_ttl(void)
@@ -229,13 +278,13 @@ static void asks_afresh(void)
     struct dmsg_name name = name_of("a.example");
     const struct dmsg_peer *peer = NULL;
     CHECK(find(discovery, "a.example") == 1);
-    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
+    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, WAIT, &peer, NULL) == 0);
     CHECK(number_of(peer) == 2);
     CHECK(peer->from_cache); /* within the TTL the process may have it from its own cache */
     CHECK(find(discovery, "a.example") == -2); /* it took the old one's place */
     dmsg_peer_release(peer);
     clock_now += 302;
-    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
+    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, WAIT, &peer, NULL) == 0);
     CHECK(number_of(peer) == 3 && !peer->from_cache);
     dmsg_discovery_free(&discovery);
     CHECK(number_of(peer) == 3); /* ours outlives the discovery */
@@ -249,7 +298,7 @@ static void keeps_what_is_proven(void)
     struct dmsg_name name = name_of("turns-at-once.example");
     const struct dmsg_peer *peer = NULL;
     CHECK(find(discovery, "turns-at-once.example") == 1);
-    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, 5000, &peer, NULL) == 0);
+    REQUIRE(dmsg_discovery_find_fresh(discovery, &name, WAIT, &peer, NULL) == 0);
     CHECK(peer->status == DMSG_DNS_BOGUS && !peer->exists);
     dmsg_peer_release(peer);
     CHECK(find(discovery, "turns-at-once.example") == -1);
@@ -411,6 +460,19 @@ static void bounds_a_zone(void)
     dmsg_discovery_free(&discovery);
 }
 
+/* Of one name too, and all of them are told. */
+static void bounds_the_waiters(void)
+{
+    struct dmsg_discovery *discovery = start();
+    struct dmsg_name name = name_of("silent.example");
+    struct dmsg_error error = {0};
+    int asked = 0;
+    while (asked < 20000 && dmsg_discovery_ask(discovery, &name, NULL, NULL, &error) == 0)
+        asked++;
+    CHECK_ROW(asked == 16384 && error.code == DMSG_E_QUOTA, "%d: %s", asked, error.text);
+    dmsg_discovery_free(&discovery);
+}
+
 static bool is_listed(void *user, const struct dmsg_name *name)
 {
     (void)user;
@@ -426,7 +488,12 @@ static void keeps_strangers_apart(void)
     CHECK(find(discovery, "a.stranger.example") == 1);
     CHECK(find(discovery, "c.listed.example") == 3);
     CHECK(find(discovery, "b.stranger.example") == 2);
-    CHECK(find(discovery, "a.listed.example") == -1); /* one cache, by name */
+    CHECK(find(discovery, "a.listed.example") == -1);                 /* one cache, by name */
+    CHECK(dmsg_discovery_sandbox(discovery) == DMSG_SANDBOX_SECCOMP); /* what holds both of them */
+    dmsg_discovery_free(&discovery);
+    discovery = start();
+    CHECK(find(discovery, "a.stranger.example") == 1);
+    CHECK(dmsg_discovery_sandbox(discovery) == (DMSG_SANDBOX_SECCOMP | DMSG_SANDBOX_LANDLOCK));
     dmsg_discovery_free(&discovery);
 }
 
@@ -465,7 +532,7 @@ static uint32_t find_stale(struct dmsg_discovery *discovery, const char *text, b
     const struct dmsg_peer *peer = NULL;
     struct dmsg_name name = name_of(text);
     *stale = false;
-    if (dmsg_discovery_find(discovery, &name, 5000, &peer, NULL) < 0)
+    if (dmsg_discovery_find(discovery, &name, WAIT, &peer, NULL) < 0)
         return 0;
     uint32_t number = number_of(peer);
     *stale = peer->stale;
@@ -501,6 +568,58 @@ static void serves_stale(void)
     dmsg_discovery_free(&discovery);
 }
 
+/* Once DNS has said no, or what does not validate, its silence brings nothing back: not the key
+   that was taken out, for one. */
+static void serves_nothing_stale_after_a_no(void)
+{
+    static const char *const names[] = {"wavers-none.example", "wavers-bogus.example"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        bool stale;
+        struct dmsg_discovery *discovery = start_with(NULL, 1000);
+        CHECK_ROW(find_stale(discovery, names[i], &stale) == 1 && !stale, "%s", names[i]);
+        clock_now += 302;
+        (void)find_stale(discovery, names[i], &stale);
+        CHECK_ROW(!stale, "%s", names[i]);
+        CHECK_ROW(find_stale(discovery, names[i], &stale) == 0 && !stale, "%s", names[i]);
+        dmsg_discovery_free(&discovery);
+    }
+}
+
+/* A denial without a TTL takes the place of a key that is cached still; what does not validate,
+   which anybody can make, does not. */
+static void overtakes_what_lives(void)
+{
+    struct dmsg_discovery *discovery = start();
+    CHECK(find(discovery, "wavers-none.example") != 0 && cached(discovery, "wavers-none.example"));
+    CHECK(
+        find(discovery, "wavers-bogus.example") != 0 && cached(discovery, "wavers-bogus.example"));
+    int64_t expires_at;
+    (void)fresh_is_cached(discovery, "wavers-none.example", &expires_at);
+    (void)fresh_is_cached(discovery, "wavers-bogus.example", &expires_at);
+    CHECK(!cached(discovery, "wavers-none.example"));
+    CHECK(cached(discovery, "wavers-bogus.example"));
+    dmsg_discovery_free(&discovery);
+}
+
+/* What a cache on the way had counts as cached at once, and a denial as long as that one keeps it.
+ */
+static void knows_what_others_had(void)
+{
+    static const struct {
+        const char *name;
+        int64_t life;
+    } rows[] = {{"aged.example", 302}, {"aged-none9.example", 11}, {"aged-none900.example", 60}};
+    struct dmsg_discovery *discovery = start();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t expires_at = 0;
+        CHECK_ROW(fresh_is_cached(discovery, rows[i].name, &expires_at), "%s", rows[i].name);
+        CHECK_ROW(expires_at == NOW + rows[i].life, "%s", rows[i].name);
+    }
+    int64_t expires_at;
+    CHECK(!fresh_is_cached(discovery, "a.example", &expires_at));
+    dmsg_discovery_free(&discovery);
+}
+
 /* Not beyond the first signature, and not without one that is known. */
 static void serves_stale_while_signed(void)
 {
@@ -513,6 +632,13 @@ static void serves_stale_while_signed(void)
     CHECK(find_stale(discovery, "fades-unsigned.example", &stale) == 0 && !stale);
     clock_now = NOW + 400;
     CHECK(find_stale(discovery, "fades-signed.example", &stale) == 0 && !stale);
+    dmsg_discovery_free(&discovery);
+
+    discovery = start_with(NULL, 1000); /* a denial never */
+    CHECK(find_stale(discovery, "fades-none.example", &stale) == 0 && !stale);
+    CHECK(find_stale(discovery, "a.example", &stale) == 2);
+    clock_now += 62;
+    CHECK(find_stale(discovery, "fades-none.example", &stale) == 0 && !stale);
     dmsg_discovery_free(&discovery);
 }
 
@@ -546,8 +672,10 @@ int main(int argc, char **argv)
         TEST(asks_afresh), TEST(keeps_what_is_proven), TEST(shares_questions),
         TEST(forgets_who_left), TEST(may_ask_from_a_callback), TEST(waits_no_longer_than_told),
         TEST(calls_nobody_when_freed), TEST(bounds_the_questions), TEST(bounds_a_zone),
-        TEST(keeps_strangers_apart), TEST(bounds_strangers), TEST(serves_stale),
-        TEST(serves_stale_while_signed), TEST(reports_what_cannot_start)};
+        TEST(bounds_the_waiters), TEST(keeps_strangers_apart), TEST(bounds_strangers),
+        TEST(serves_stale), TEST(serves_nothing_stale_after_a_no), TEST(overtakes_what_lives),
+        TEST(knows_what_others_had), TEST(serves_stale_while_signed),
+        TEST(reports_what_cannot_start)};
     if (argc == 2 && strcmp(argv[1], "play") == 0)
         return play();
     ssize_t size = readlink("/proc/self/exe", self_path, sizeof self_path - 1);

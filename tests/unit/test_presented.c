@@ -261,6 +261,31 @@ static void scene_done(struct scene *scene)
 
 /* ------------------------------------------------------------------------------------ the table */
 
+/* The same certificates outside of any message: there is no kid to be wrong. */
+static void check_testimony(
+    const struct row *row, const struct scene *scene, const struct dmsg_presented *presented)
+{
+    struct dmsg_testimony by = {.usage = 99};
+    struct dmsg_error error = {0};
+    int result = dmsg_peer_verify_certificate(
+        &by, scene->peer, presented->certificates, presented->count, NOW, &error);
+    if (row->error == NULL || row->other_kid) {
+        CHECK_ROW(result == 0 && by.usage == row->usage && by.selector == row->selector &&
+                      by.matching_type == row->matching && by.why[0] == '\0',
+            "%s: %d %s", row->what, result, error.text);
+        return;
+    }
+    int wanted = row->status == DMSG_DNS_INSECURE ? DMSG_E_DNS_INSECURE
+                 : row->status == DMSG_DNS_BOGUS  ? DMSG_E_DNS_BOGUS
+                                                  : DMSG_E_CERTIFICATE;
+    CHECK_ROW(result == wanted && error.code == wanted && error.text[0] != '\0' && by.usage == 99,
+        "%s: %d %s", row->what, result, error.text);
+    CHECK(dmsg_peer_verify_certificate(&by, scene->peer, presented->certificates, 0, NOW, NULL) ==
+          DMSG_E_USAGE);
+    CHECK(dmsg_peer_verify_certificate(&by, scene->peer, presented->certificates,
+              DMSG_PRESENTED_MAX + 1, NOW, NULL) == DMSG_E_USAGE);
+}
+
 static void check_row(const struct row *row)
 {
     struct scene scene = scene_of(row);
@@ -293,6 +318,7 @@ static void check_row(const struct row *row)
             key.not_after == (row->usage == 3 ? INT64_MAX : NOW + 1000 * DAY), "%s", row->what);
     }
     dmsg_presented_done(&key);
+    check_testimony(row, &scene, &presented);
     scene_done(&scene);
 }
 

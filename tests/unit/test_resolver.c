@@ -152,13 +152,14 @@ static void misbehave(const char *how, const char *argument, const struct dmsg_f
     }
 }
 
-/* The name asked for is the record; "slow" names come late, "self" names describe the process. */
+/* The name asked for is the record; "slow" names stop the process until it is told to go on, "self"
+   names describe it. */
 static void answer_name(const struct dmsg_frame *frame)
 {
     char text[1000] = "";
     memcpy(text, frame->body.data, frame->body.size < 300 ? frame->body.size : 300);
     if (strncmp(text, "slow", 4) == 0)
-        usleep(300000);
+        raise(SIGSTOP);
     if (strncmp(text, "self", 4) == 0)
         describe_self(text, sizeof text);
     if (strncmp(text, "pid", 3) == 0)
@@ -200,8 +201,15 @@ static int play(const char *how, const char *argument)
 
 /* ============================================================================ asking, as parent */
 
-static const struct dmsg_timing quick = {
-    .question = 1500, .ping_after = 150, .ping_wait = 250, .pause_first = 10, .pause_most = 40};
+/* Milliseconds: longer than anything here takes on a machine under load. */
+#define WAIT 120000
+
+/* Nobody is given up for being slow; and a process that hangs is noticed soon, but so would be one
+   that a busy machine keeps waiting. */
+static const struct dmsg_timing patient = {
+    .question = WAIT, .ping_after = 150, .ping_wait = WAIT, .pause_first = 10, .pause_most = 40};
+static const struct dmsg_timing suspicious = {
+    .question = WAIT, .ping_after = 150, .ping_wait = 250, .pause_first = 10, .pause_most = 40};
 
 struct asked {
     int count;
@@ -245,7 +253,7 @@ static struct dmsg_resolver *start(const char *how, const char *argument)
         printf("Bail out! %s\n", error.text);
         exit(1);
     }
-    dmsg_timing_set(resolver, &quick);
+    dmsg_timing_set(resolver, &patient);
     return resolver;
 }
 
@@ -257,15 +265,23 @@ static void ask(struct dmsg_resolver *resolver, const char *text, struct asked *
     CHECK(dmsg_resolver_ask(resolver, &name, on_answer, asked, NULL) == 0);
 }
 
-/* Steps whenever the descriptor is readable, and only then, until answered; milliseconds. */
+/* Steps when the descriptor is readable, and only then; false when that is never so. */
+static bool step(struct dmsg_resolver *resolver)
+{
+    struct pollfd fd = {.fd = dmsg_resolver_fd(resolver), .events = POLLIN};
+    if (poll(&fd, 1, WAIT) != 1)
+        return false;
+    CHECK(dmsg_resolver_step(resolver, NULL) >= 0);
+    return true;
+}
+
+/* Until it is answered; milliseconds. */
 static int64_t wait_for(struct dmsg_resolver *resolver, const struct asked *asked)
 {
     int64_t start = dmsg_now_ms();
-    while (asked->count == 0 && dmsg_now_ms() - start < 8000) {
-        struct pollfd fd = {.fd = dmsg_resolver_fd(resolver), .events = POLLIN};
-        (void)poll(&fd, 1, 8000);
-        CHECK(dmsg_resolver_step(resolver, NULL) >= 0);
-    }
+    while (asked->count == 0 && step(resolver) && dmsg_now_ms() - start < 2 * WAIT)
+        ;
+    CHECK(asked->count > 0);
     return dmsg_now_ms() - start;
 }
 
@@ -336,13 +352,18 @@ static void asks_again_once(void)
         char *path = fresh_path();
         struct dmsg_resolver *resolver = start(ways[i], path);
         pid_t before = dmsg_process_of(resolver);
+        dmsg_timing_set(resolver, &suspicious);
         ask(resolver, "a.example", &asked);
+        while (dmsg_process_of(resolver) == before && step(resolver))
+            ;
+        dmsg_timing_set(resolver, &patient); /* with the second one */
         int64_t took = wait_for(resolver, &asked);
         CHECK_ROW(asked.count == 1 && asked.status == DMSG_DNS_SECURE, "%s", ways[i]);
         CHECK_ROW(strcmp(asked.record, "a.example") == 0, "%s", ways[i]);
         CHECK_ROW(dmsg_process_of(resolver) != before, "%s", ways[i]);
+        CHECK_ROW(resolver->deaths == 0, "%s: an answer does not end the row", ways[i]);
         CHECK_ROW(kill(before, 0) < 0 && errno == ESRCH, "%s: not reaped", ways[i]);
-        CHECK_ROW(took < quick.question, "%s", ways[i]);
+        CHECK_ROW(took < WAIT, "%s", ways[i]);
         dmsg_resolver_free(&resolver);
         unlink(path);
     }
@@ -357,10 +378,10 @@ static void gives_up_after_two(void)
     } rows[] = {
         {"die", "went away (it ended with status 7)"},
         {"hang", "hangs (it was ended by signal 9)"},
-        {"rubbish", "sent what is no frame"},
-        {"huge", "sent what is no frame"},
+        {"rubbish", "sent a frame that says it has 1195725856 octets"},
+        {"huge", "sent a frame that says it has 2147483647 octets"},
         {"half", "hangs"},
-        {"version", "sent what is no frame"},
+        {"version", "two releases of danemsg are mixed"},
         {"wrong-id", "answered what was not asked"},
         {"zero-id", "answered what was not asked"},
         {"pong", "answered a ping that was not sent"},
@@ -373,12 +394,14 @@ static void gives_up_after_two(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct asked asked;
         struct dmsg_resolver *resolver = start(rows[i].how, path);
+        if (strstr(rows[i].why, "hangs") != NULL)
+            dmsg_timing_set(resolver, &suspicious);
         ask(resolver, "a.example", &asked);
         int64_t took = wait_for(resolver, &asked);
         CHECK_ROW(asked.count == 1 && asked.status == DMSG_DNS_NOT_NOW, "%s", rows[i].how);
         CHECK_ROW(strstr(asked.why, rows[i].why) != NULL, "%s: %s", rows[i].how, asked.why);
         CHECK_ROW(strncmp(asked.why, "the resolver process ", 21) == 0, "%s", asked.why);
-        CHECK_ROW(took < quick.question, "%s: %d ms", rows[i].how, (int)took);
+        CHECK_ROW(took < WAIT, "%s: %d ms", rows[i].how, (int)took);
         CHECK_ROW(asked.record[0] == '\0', "%s", rows[i].how);
         dmsg_resolver_free(&resolver);
     }
@@ -410,23 +433,29 @@ static void limits_the_time(void)
     struct asked asked;
     struct dmsg_resolver *resolver = start("silent", "");
     pid_t before = dmsg_process_of(resolver);
+    struct dmsg_timing timing = patient;
+    timing.question = 1500;
+    dmsg_timing_set(resolver, &timing);
     ask(resolver, "a.example", &asked);
     int64_t took = wait_for(resolver, &asked);
     CHECK(asked.count == 1 && asked.status == DMSG_DNS_NOT_NOW);
-    CHECK(took >= quick.question && took < quick.question + 500);
+    CHECK(took >= timing.question && took < WAIT);
     CHECK(strstr(asked.why, "no answer within") != NULL);
     CHECK(dmsg_process_of(resolver) == before);
     dmsg_resolver_free(&resolver);
 }
 
+static void wait_until_stopped(pid_t pid)
+{
+    siginfo_t info;
+    CHECK(waitid(P_PID, (id_t)pid, &info, WSTOPPED) == 0);
+}
+
 /* An answer that comes after its question was given up is dropped, and harmless. */
 static void drops_late_answers(void)
 {
-    static const struct dmsg_timing hasty = {.question = 100,
-        .ping_after = 5000,
-        .ping_wait = 5000,
-        .pause_first = 10,
-        .pause_most = 40};
+    struct dmsg_timing hasty = patient;
+    hasty.question = 100;
     struct asked slow, next;
     struct dmsg_resolver *resolver = start("good", "");
     pid_t before = dmsg_process_of(resolver);
@@ -434,8 +463,9 @@ static void drops_late_answers(void)
     ask(resolver, "slow.example", &slow);
     wait_for(resolver, &slow);
     CHECK(slow.count == 1 && slow.status == DMSG_DNS_NOT_NOW);
-    usleep(300000);
-    dmsg_timing_set(resolver, &quick);
+    wait_until_stopped(before);
+    kill(before, SIGCONT); /* the answer that is too late comes before the next one */
+    dmsg_timing_set(resolver, &patient);
     ask(resolver, "next.example", &next);
     wait_for(resolver, &next);
     CHECK(next.count == 1 && strcmp(next.record, "next.example") == 0);
@@ -458,14 +488,15 @@ static void restarts_when_idle(void)
     dmsg_resolver_free(&resolver);
 }
 
-/* A process that dies at once is not started without pause, and the pause has an upper bound. */
+/* A process that dies at once is not started without pause, and the pause has an upper bound: else
+   the last of so many would take days. */
 static void pauses_between_restarts(void)
 {
     struct dmsg_resolver *resolver = start("exit", "");
     int starts = 0;
     pid_t last = dmsg_process_of(resolver);
     int64_t begin = dmsg_now_ms();
-    while (dmsg_now_ms() - begin < 800) {
+    while (starts < 25 && dmsg_now_ms() - begin < WAIT) {
         int wait = dmsg_resolver_step(resolver, NULL);
         CHECK(wait >= 0 && wait <= 60000);
         if (dmsg_process_of(resolver) != last && dmsg_process_of(resolver) != 0)
@@ -474,7 +505,8 @@ static void pauses_between_restarts(void)
         struct pollfd fd = {.fd = dmsg_resolver_fd(resolver), .events = POLLIN};
         (void)poll(&fd, 1, 100);
     }
-    CHECK_ROW(starts >= 4 && starts <= 25, "%d starts in 0.8 s", starts);
+    int64_t took = dmsg_now_ms() - begin;
+    CHECK_ROW(starts == 25 && took >= 700, "%d starts in %d ms", starts, (int)took);
     dmsg_resolver_free(&resolver);
 }
 
@@ -510,6 +542,7 @@ static void does_not_block(void)
 {
     static struct asked asked[DMSG_QUESTIONS_MAX];
     struct dmsg_resolver *resolver = start("deaf", "");
+    dmsg_timing_set(resolver, &suspicious);
     char text[254];
     memset(text, 'a', sizeof text);
     for (size_t i = 50; i < 240; i += 50)
@@ -520,7 +553,7 @@ static void does_not_block(void)
     int64_t took = wait_for(resolver, &asked[DMSG_QUESTIONS_MAX - 1]);
     for (int i = 0; i < DMSG_QUESTIONS_MAX; i++)
         CHECK_ROW(asked[i].count == 1 && asked[i].status == DMSG_DNS_NOT_NOW, "%d", i);
-    CHECK(took < quick.question + 500);
+    CHECK(took < WAIT);
     dmsg_resolver_free(&resolver);
 }
 
@@ -594,7 +627,7 @@ static void follows_the_system(void)
     struct dmsg_resolver *resolver = NULL;
     struct asked first, second, third;
     REQUIRE(dmsg_resolver_new(&resolver, &config, NULL) == 0);
-    dmsg_timing_set(resolver, &quick);
+    dmsg_timing_set(resolver, &patient);
     write_file(path, "nameserver 192.0.2.1\n");
     dmsg_system_file_set(resolver, path);
     ask(resolver, "pid.example", &first);
@@ -609,6 +642,35 @@ static void follows_the_system(void)
     wait_for(resolver, &third);
     CHECK(third.count == 1 && third.status == DMSG_DNS_SECURE);
     CHECK(strcmp(third.record, second.record) != 0);
+    dmsg_resolver_free(&resolver);
+    unlink(path);
+}
+
+/* However often it changes: a question is asked again of each new process, and was no process's
+   death. */
+static void blames_no_question_for_the_system(void)
+{
+    const char *const arguments[] = {"play", "silent", "", NULL};
+    char *path = fresh_path();
+    struct dmsg_resolver_config config = {
+        .trust_anchor = anchor_path, .program = self_path, .program_arguments = arguments};
+    struct dmsg_resolver *resolver = NULL;
+    struct asked asked[4];
+    REQUIRE(dmsg_resolver_new(&resolver, &config, NULL) == 0);
+    dmsg_timing_set(resolver, &patient);
+    for (int i = 0; i < 4; i++) {
+        char text[40];
+        pid_t before = dmsg_process_of(resolver);
+        snprintf(text, sizeof text, "nameserver 192.0.2.%d\n", 100 - 33 * i);
+        write_file(path, text);
+        dmsg_system_file_set(resolver, path);
+        ask(resolver, "a.example", &asked[i]);
+        while (dmsg_process_of(resolver) == before && step(resolver))
+            ;
+        CHECK(dmsg_process_of(resolver) != before);
+    }
+    CHECK(resolver->questions[0].used && resolver->questions[0].id != 0);
+    CHECK_ROW(resolver->questions[0].attempts == 1, "%d", resolver->questions[0].attempts);
     dmsg_resolver_free(&resolver);
     unlink(path);
 }
@@ -700,7 +762,7 @@ static void real_answers_pings(void)
     for (uint32_t id = 1; id <= 3; id++) {
         put(&process, DMSG_FRAME_PING, id, "");
         CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-        REQUIRE(next_frame(&process, &frame, 5000) == 1);
+        REQUIRE(next_frame(&process, &frame, WAIT) == 1);
         CHECK(frame.type == DMSG_FRAME_PONG && frame.id == id && frame.body.size == 0);
     }
     dmsg_process_stop(&process, NULL, 0);
@@ -750,12 +812,12 @@ static void real_refuses(void)
         else
             put(&process, rows[i].type, rows[i].id, rows[i].body);
         CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-        int found = next_frame(&process, &frame, 5000);
+        int found = next_frame(&process, &frame, WAIT);
         CHECK_ROW(found == 1 && frame.type == DMSG_FRAME_TROUBLE, "%s: %d", rows[i].what, found);
         if (found == 1) {
             dmsg_printable(text, sizeof text, frame.body);
             CHECK_ROW(strstr(text, rows[i].trouble) != NULL, "%s: %s", rows[i].what, text);
-            CHECK_ROW(next_frame(&process, &frame, 5000) == 0, "%s: it goes on", rows[i].what);
+            CHECK_ROW(next_frame(&process, &frame, WAIT) == 0, "%s: it goes on", rows[i].what);
         }
         dmsg_process_stop(&process, how, sizeof how);
         CHECK_ROW(strcmp(how, "it ended with status 1") == 0, "%s: %s", rows[i].what, how);
@@ -771,7 +833,7 @@ static void real_refuses_an_id_twice(void)
     put(&process, DMSG_FRAME_ASK, 5, "a.test");
     put(&process, DMSG_FRAME_ASK, 5, "b.test");
     CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-    REQUIRE(next_frame(&process, &frame, 5000) == 1);
+    REQUIRE(next_frame(&process, &frame, WAIT) == 1);
     CHECK(frame.type == DMSG_FRAME_TROUBLE);
     dmsg_process_stop(&process, NULL, 0);
 }
@@ -796,7 +858,7 @@ static void real_survives_anything(void)
         (void)!dmsg_channel_flush(&process.channel, NULL);
         shutdown(process.channel.fd, SHUT_WR);
         struct dmsg_frame frame;
-        while (next_frame(&process, &frame, 5000) == 1)
+        while (next_frame(&process, &frame, WAIT) == 1)
             ;
         dmsg_process_stop(&process, how, sizeof how);
         CHECK_ROW(strcmp(how, "it ended with status 0") == 0 ||
@@ -834,7 +896,7 @@ static void real_does_not_outlive_its_parent(void)
         put_setup(&process);
         put(&process, DMSG_FRAME_PING, 1, "");
         (void)!dmsg_channel_flush(&process.channel, NULL);
-        (void)next_frame(&process, &frame, 5000);
+        (void)next_frame(&process, &frame, WAIT);
         kill(process.pid, SIGSTOP);
         (void)!write(pipe_fds[1], &process.pid, sizeof process.pid);
         sleep_for_ever();
@@ -871,7 +933,7 @@ static void real_is_confined(void)
     put_setup(&process);
     put(&process, DMSG_FRAME_PING, 1, "");
     CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-    REQUIRE(next_frame(&process, &frame, 5000) == 1);
+    REQUIRE(next_frame(&process, &frame, WAIT) == 1);
     snprintf(limits, sizeof limits, "/proc/%d/limits", (int)process.pid);
     snprintf(status, sizeof status, "/proc/%d/status", (int)process.pid);
     CHECK(file_has(limits, "Max core file size        0                    0 "));
@@ -885,7 +947,7 @@ static void real_is_confined(void)
     kill(process.pid, SIGINT);
     put(&process, DMSG_FRAME_PING, 2, "");
     CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-    CHECK(next_frame(&process, &frame, 5000) == 1 && frame.id == 2);
+    CHECK(next_frame(&process, &frame, WAIT) == 1 && frame.id == 2);
     dmsg_process_stop(&process, NULL, 0);
 }
 
@@ -900,14 +962,14 @@ static void real_tells_of_its_sandbox(void)
     put_setup(&process);
     put(&process, DMSG_FRAME_PING, 1, "");
     CHECK(dmsg_channel_flush(&process.channel, NULL) == 0);
-    REQUIRE(any_frame(&process, &frame, 5000) == 1);
+    REQUIRE(any_frame(&process, &frame, WAIT) == 1);
     REQUIRE(frame.type == DMSG_FRAME_CONFINED && frame.id == 0 && frame.body.size == 1);
     unsigned told = frame.body.data[0];
     snprintf(status, sizeof status, "/proc/%d/status", (int)process.pid);
     CHECK(((told & DMSG_SANDBOX_SECCOMP) != 0) == file_has(status, "Seccomp:\t2"));
     bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1u) >= 1;
     CHECK(test_in_valgrind() || ((told & DMSG_SANDBOX_LANDLOCK) != 0) == landlock);
-    CHECK(any_frame(&process, &frame, 5000) == 1 && frame.type == DMSG_FRAME_PONG);
+    CHECK(any_frame(&process, &frame, WAIT) == 1 && frame.type == DMSG_FRAME_PONG);
     dmsg_process_stop(&process, NULL, 0);
 }
 
@@ -945,7 +1007,7 @@ static void real_behind_the_resolver(void)
     pid_t before = dmsg_process_of(resolver);
     ask(resolver, "a.test", &asked);
     int64_t took = wait_for(resolver, &asked);
-    CHECK(asked.count == 1 && asked.status == DMSG_DNS_NOT_NOW && took < 10000);
+    CHECK(asked.count == 1 && asked.status == DMSG_DNS_NOT_NOW && took < WAIT);
     CHECK_ROW(strstr(asked.why, "name servers") != NULL, "%s", asked.why);
     CHECK(dmsg_process_of(resolver) == before); /* it answered pings meanwhile */
     CHECK(dmsg_resolver_sandbox(resolver) >= 0);
@@ -959,8 +1021,9 @@ int main(int argc, char **argv)
         TEST(survives_poison), TEST(limits_the_time), TEST(drops_late_answers),
         TEST(restarts_when_idle), TEST(pauses_between_restarts), TEST(bounds_the_questions),
         TEST(does_not_block), TEST(asks_from_a_callback), TEST(frees_with_questions_open),
-        TEST(reports_what_cannot_run), TEST(follows_the_system), TEST(real_answers_pings),
-        TEST(real_refuses), TEST(real_refuses_an_id_twice), TEST(real_survives_anything),
+        TEST(reports_what_cannot_run), TEST(follows_the_system),
+        TEST(blames_no_question_for_the_system), TEST(real_answers_pings), TEST(real_refuses),
+        TEST(real_refuses_an_id_twice), TEST(real_survives_anything),
         TEST(real_ends_with_the_socket), TEST(real_does_not_outlive_its_parent),
         TEST(real_is_confined), TEST(real_tells_of_its_sandbox), TEST(sandbox_told_badly),
         TEST(real_refuses_to_run_alone), TEST(real_behind_the_resolver)};

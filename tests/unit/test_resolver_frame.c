@@ -50,22 +50,22 @@ static void refuses_what_is_no_frame(void)
         size_t size;
         int result;
     } rows[] = {
-        {"ping", {0, 0, 0, 6, 2, 3, 0, 0, 0, 9}, 10, 1},
+        {"ping", {0, 0, 0, 6, 3, 3, 0, 0, 0, 9}, 10, 1},
         {"size 0", {0, 0, 0, 0}, 4, DMSG_E_FORMAT},
-        {"size 5", {0, 0, 0, 5, 2, 3, 0, 0, 0}, 9, DMSG_E_FORMAT},
+        {"size 5", {0, 0, 0, 5, 3, 3, 0, 0, 0}, 9, DMSG_E_FORMAT},
         {"largest size, not there yet", {0, 1, 0x10, 5}, 4, 0},
         {"one more than the largest", {0, 1, 0x10, 6}, 4, DMSG_E_FORMAT},
         {"4 GiB", {0xff, 0xff, 0xff, 0xff}, 4, DMSG_E_FORMAT},
         {"version 0", {0, 0, 0, 6, 0, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"version 3", {0, 0, 0, 6, 3, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"version 1", {0, 0, 0, 6, 1, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 0", {0, 0, 0, 6, 2, 0, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 4", {0, 0, 0, 6, 2, 4, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 64", {0, 0, 0, 6, 2, 64, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 65", {0, 0, 0, 6, 2, 65, 0, 0, 0, 9}, 10, 1},
-        {"type 68", {0, 0, 0, 6, 2, 68, 0, 0, 0, 9}, 10, 1},
-        {"type 69", {0, 0, 0, 6, 2, 69, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
-        {"type 255", {0, 0, 0, 6, 2, 255, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"version 4", {0, 0, 0, 6, 4, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"version 2", {0, 0, 0, 6, 2, 3, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 0", {0, 0, 0, 6, 3, 0, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 4", {0, 0, 0, 6, 3, 4, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 64", {0, 0, 0, 6, 3, 64, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 65", {0, 0, 0, 6, 3, 65, 0, 0, 0, 9}, 10, 1},
+        {"type 68", {0, 0, 0, 6, 3, 68, 0, 0, 0, 9}, 10, 1},
+        {"type 69", {0, 0, 0, 6, 3, 69, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
+        {"type 255", {0, 0, 0, 6, 3, 255, 0, 0, 0, 9}, 10, DMSG_E_FORMAT},
     };
     _Static_assert(DMSG_FRAME_BODY_MAX + 6 == 0x11005, "the row of the largest size");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -195,6 +195,7 @@ static struct dmsg_answer sample(void)
         .why = "why not",
         .via = "192.0.2.1",
         .signed_until = 0x0102030405,
+        .cached_for = 0x06070809,
         .oversized = 2,
         .count = 3,
         .records = {dmsg_span_text("aaaa"), dmsg_span_text("aaaab"), dmsg_span_text("b")}};
@@ -207,7 +208,8 @@ static bool same(const struct dmsg_answer *a, const struct dmsg_answer *b)
                  dmsg_name_equal(&a->canonical, &b->canonical) && a->status == b->status &&
                  a->nxdomain == b->nxdomain && a->ttl == b->ttl && strcmp(a->why, b->why) == 0 &&
                  strcmp(a->via, b->via) == 0 && a->signed_until == b->signed_until &&
-                 a->oversized == b->oversized && a->count == b->count;
+                 a->cached_for == b->cached_for && a->oversized == b->oversized &&
+                 a->count == b->count;
     for (size_t i = 0; equal && i < a->count; i++)
         equal = dmsg_span_equal(a->records[i], b->records[i]);
     return equal;
@@ -240,7 +242,7 @@ static void carries_answers(void)
 static void refuses_answers(void)
 {
     static uint8_t large[DMSG_TLSA_RDATA_MAX + 1];
-    enum { COUNT = 15 };
+    enum { COUNT = 16 };
     for (int fault = 0; fault < COUNT; fault++) {
         struct dmsg_answer answer = sample(), again;
         struct dmsg_buffer body = {0};
@@ -270,9 +272,11 @@ static void refuses_answers(void)
         else if (fault == 12)
             answer.signed_until = INT64_C(1) << 53;
         else if (fault == 13)
-            answer.status = DMSG_DNS_INSECURE; /* and yet signatures */
+            answer.status = DMSG_DNS_INSECURE, answer.cached_for = 0; /* and yet signatures */
         else if (fault == 14)
             answer.count = 0, answer.nxdomain = true; /* and yet records that were too large */
+        else if (fault == 15)
+            answer.status = DMSG_DNS_INSECURE, answer.signed_until = 0; /* and yet an age */
         dmsg_answer_put(&body, &answer);
         int result = dmsg_answer_parse(&again, &answer.name, dmsg_buffer_span(&body), NULL);
         CHECK_ROW(result == (fault == 0 ? 0 : DMSG_E_FORMAT), "fault %d", fault);
@@ -300,16 +304,16 @@ static void refuses_answers_by_octet(void)
         {"nxdomain 2", 1, 2, DMSG_E_FORMAT},
         {"signed another time", 13, 6, 0},
         {"signed beyond all times", 6, 1, DMSG_E_FORMAT},
-        {"canonical too long", 14, 200, DMSG_E_FORMAT},
-        {"canonical one shorter", 14, 8, DMSG_E_FORMAT},
-        {"why too long", 24, 255, DMSG_E_FORMAT},
-        {"via too long", 32, 96, DMSG_E_FORMAT},
-        {"via one longer", 32, 10, DMSG_E_FORMAT},
-        {"oversized 255", 42, 255, 0},
-        {"fewer records", 43, 2, DMSG_E_FORMAT},
-        {"more records", 43, 4, DMSG_E_FORMAT},
-        {"65 records", 43, 65, DMSG_E_FORMAT},
-        {"255 records", 43, 255, DMSG_E_FORMAT},
+        {"canonical too long", 18, 200, DMSG_E_FORMAT},
+        {"canonical one shorter", 18, 8, DMSG_E_FORMAT},
+        {"why too long", 28, 255, DMSG_E_FORMAT},
+        {"via too long", 36, 96, DMSG_E_FORMAT},
+        {"via one longer", 36, 10, DMSG_E_FORMAT},
+        {"oversized 255", 46, 255, 0},
+        {"fewer records", 47, 2, DMSG_E_FORMAT},
+        {"more records", 47, 4, DMSG_E_FORMAT},
+        {"65 records", 47, 65, DMSG_E_FORMAT},
+        {"255 records", 47, 255, DMSG_E_FORMAT},
     };
     struct dmsg_answer answer = sample();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

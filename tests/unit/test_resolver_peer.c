@@ -301,31 +301,35 @@ static void bounds_the_life(void)
     static const struct {
         uint32_t ttl;
         bool record;
+        size_t oversized;
         int64_t life;
     } rows[] = {
-        {0, true, 62},
-        {59, true, 62},
-        {60, true, 62},
-        {61, true, 63},
-        {86400, true, 86402},
-        {86401, true, 86402},
-        {UINT32_MAX, true, 86402},
-        {0, false, 0},
-        {5, false, 7},
-        {60, false, 60},
-        {61, false, 60},
-        {UINT32_MAX, false, 60},
+        {0, true, 0, 62},
+        {59, true, 0, 62},
+        {60, true, 0, 62},
+        {61, true, 0, 63},
+        {86400, true, 0, 86402},
+        {86401, true, 0, 86402},
+        {UINT32_MAX, true, 0, 86402},
+        {0, false, 0, 0},
+        {5, false, 0, 7},
+        {60, false, 0, 60},
+        {61, false, 0, 60},
+        {UINT32_MAX, false, 0, 60},
+        {3600, false, 1, 3602},
     };
     struct dmsg_buffer rdata = {0};
     make_rdata(&rdata, 3, 0, 0, dmsg_span_text("x"));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
         answer.ttl = rows[i].ttl;
+        answer.oversized = rows[i].oversized;
         if (rows[i].record)
             add(&answer, &rdata);
         const struct dmsg_peer *peer = judge(&answer);
         CHECK_ROW(peer->expires_at - peer->fetched_at == rows[i].life, "row %zu", i);
         CHECK_ROW(peer->ttl == rows[i].ttl, "row %zu", i);
+        CHECK_ROW(dmsg_judged_lingers_until(peer) - peer->fetched_at <= 86402, "row %zu", i);
         dmsg_peer_release(peer);
     }
     dmsg_buffer_done(&rdata);
@@ -720,6 +724,11 @@ static void check_by_authority(const struct by_authority *row)
         "%s: %s", row->what, key->why);
     CHECK_ROW(
         (dmsg_peer_recipient_key(peer, NULL) != NULL) == (row->purposes != 0), "%s", row->what);
+    /* What does not count ends nothing, and is looked at again soon. */
+    CHECK_ROW(row->purposes != 0 || dmsg_judged_ends(peer) == INT64_MAX, "%s", row->what);
+    CHECK_ROW(row->purposes != 0 || row->closed ||
+                  peer->expires_at - peer->fetched_at <= DMSG_UNSETTLED_LIFE_MAX,
+        "%s", row->what);
     dmsg_peer_release(peer);
     dmsg_judge_free(&judge);
     dmsg_buffer_done(&der);
@@ -733,6 +742,32 @@ static void settles_usage_4(void)
 {
     for (size_t i = 0; i < sizeof by_authority / sizeof by_authority[0]; i++)
         check_by_authority(&by_authority[i]);
+}
+
+/* Whoever can publish a record can make a CA that has signed itself. */
+static void is_no_authority_of_its_own(void)
+{
+    struct certify wanted = {.subject = "Root", .names = CLIENT, .constraints = CA};
+    struct made leaf = certify(&wanted, NULL);
+    struct dmsg_buffer der = {0}, rdata = {0};
+    struct dmsg_judge *judge = NULL;
+    const struct dmsg_peer *peer = NULL;
+    struct dmsg_answer answer = answer_of(DMSG_DNS_INSECURE);
+    put_certificate(&der, leaf.x509);
+    make_rdata(&rdata, 4, 0, 0, dmsg_buffer_span(&der));
+    add(&answer, &rdata);
+    CHECK(dmsg_judge_new(&judge, NULL, true, NULL) == 0);
+    CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+    STACK_OF(X509) *issuers = sk_X509_new_null();
+    CHECK(sk_X509_push(issuers, leaf.x509) == 1);
+    dmsg_peer_settle(peer, 0, issuers, NULL);
+    sk_X509_free(issuers);
+    CHECK(peer->keys[0].purposes == 0 && strstr(peer->keys[0].why, "its own authority") != NULL);
+    dmsg_peer_release(peer);
+    dmsg_judge_free(&judge);
+    dmsg_buffer_done(&der);
+    dmsg_buffer_done(&rdata);
+    made_done(&leaf);
 }
 
 /* Only usage 4, and only where it is asked for, gives a key in an insecure answer. */
@@ -766,9 +801,8 @@ static void ends_with_the_chain(void)
     static const struct {
         uint8_t usage;
         int64_t after, life;
-    } rows[] = {{4, 100, 100}, {4, 5000, DMSG_SETTLED_LIFE_MAX}, {3, 100, 3602}};
-    struct dmsg_judge *judge = NULL;
-    CHECK(dmsg_judge_new(&judge, NULL, true, NULL) == 0);
+    } rows[] = {{4, 100, 100}, {4, 5000, DMSG_SETTLED_LIFE_MAX}, {3, 100, 3602}, {1, 100, 100},
+        {1, 5000, 3602}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct certify ca = {
             .subject = "Root", .constraints = CA, .not_after = NOW + rows[i].after};
@@ -780,24 +814,52 @@ static void ends_with_the_chain(void)
         put_certificate(&der, leaf.x509);
         make_rdata(&rdata, rows[i].usage, 0, 0, dmsg_buffer_span(&der));
         add(&answer, &rdata);
+        char system[] = "/tmp/danemsg-peer-XXXXXX";
+        write_file(system, root.x509);
+        setenv("SSL_CERT_FILE", system, 1);
+        struct dmsg_judge *judge = NULL; /* which looks at the system's CAs once */
+        CHECK(dmsg_judge_new(&judge, NULL, true, NULL) == 0);
         CHECK(dmsg_peer_judge(&peer, &context, judge, &answer, NULL) == 0);
+        unlink(system);
         STACK_OF(X509) *issuers = sk_X509_new_null();
         CHECK(sk_X509_push(issuers, root.x509) == 1);
         if (rows[i].usage == 4)
             dmsg_peer_settle(peer, 0, issuers, NULL);
         sk_X509_free(issuers);
         CHECK_ROW(peer->keys[0].purposes == BOTH, "%zu: %s", i, peer->keys[0].why);
-        CHECK_ROW(dmsg_judged_ends(peer) == (rows[i].usage == 4 ? NOW + rows[i].after : INT64_MAX),
+        CHECK_ROW(dmsg_judged_ends(peer) == (rows[i].usage != 3 ? NOW + rows[i].after : INT64_MAX),
             "%zu", i);
         CHECK_ROW(peer->expires_at - peer->fetched_at == rows[i].life, "%zu: %lld", i,
             (long long)(peer->expires_at - peer->fetched_at));
         dmsg_peer_release(peer);
+        dmsg_judge_free(&judge);
         dmsg_buffer_done(&der);
         dmsg_buffer_done(&rdata);
         made_done(&root);
         made_done(&leaf);
     }
-    dmsg_judge_free(&judge);
+}
+
+/* What a message's certificates are judged by: two judges may have other CAs. */
+static void has_an_id_of_its_own(void)
+{
+    struct dmsg_buffer rdata = {0};
+    struct dmsg_judge *judges[3] = {0};
+    const struct dmsg_peer *peers[3] = {0};
+    make_rdata(&rdata, 3, 0, 9, dmsg_span_text("x"));
+    struct dmsg_answer answer = answer_of(DMSG_DNS_SECURE);
+    add(&answer, &rdata);
+    for (int i = 0; i < 2; i++)
+        CHECK(dmsg_judge_new(&judges[i], NULL, i == 0, NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(dmsg_peer_judge(&peers[i], &context, judges[i % 2], &answer, NULL) == 0);
+    CHECK(memcmp(dmsg_peer_id(peers[0]), dmsg_peer_id(peers[1]), DMSG_PEER_ID_SIZE) != 0);
+    CHECK(memcmp(dmsg_peer_id(peers[0]), dmsg_peer_id(peers[2]), DMSG_PEER_ID_SIZE) == 0);
+    for (int i = 0; i < 3; i++) {
+        dmsg_peer_release(peers[i]);
+        dmsg_judge_free(&judges[i]);
+    }
+    dmsg_buffer_done(&rdata);
 }
 
 /* What is to be shown and to be remembered comes along. */
@@ -812,8 +874,9 @@ static void copies_the_facts(void)
 }
 
 TEST_MAIN(TEST(asks_the_system_for_usage_1), TEST(wants_a_ca_file_that_is_one),
-    TEST(settles_usage_4), TEST(opens_nothing_else), TEST(ends_with_the_chain),
-    TEST(copies_the_facts), TEST(judges_each_kind), TEST(judges_fragments), TEST(warns_of_dates),
+    TEST(settles_usage_4), TEST(is_no_authority_of_its_own), TEST(has_an_id_of_its_own),
+    TEST(opens_nothing_else), TEST(ends_with_the_chain), TEST(copies_the_facts),
+    TEST(judges_each_kind), TEST(judges_fragments), TEST(warns_of_dates),
     TEST(believes_only_secure), TEST(bounds_the_life), TEST(chooses_in_every_order),
     TEST(breaks_ties_by_kid), TEST(splits_purposes), TEST(counts_after_the_kid),
     TEST(counts_references))

@@ -15,6 +15,12 @@ struct record {
     uint32_t expiration;
 };
 
+/* The TTLs of the next records: as they are, and as they were signed. */
+struct ttls {
+    uint32_t left, whole;
+};
+static struct ttls ttls = {300, 300};
+
 static void put_number(struct dmsg_buffer *out, uint64_t value, unsigned octets)
 {
     while (octets-- > 0)
@@ -27,7 +33,7 @@ static void put_record(struct dmsg_buffer *out, const struct record *record)
     put_number(out, 0xc00c, 2); /* the name of the question */
     put_number(out, record->type, 2);
     put_number(out, 1, 2);
-    put_number(out, 300, 4);
+    put_number(out, ttls.left, 4);
     if (record->type != RRSIG) {
         put_number(out, 4, 2);
         put_number(out, 0x01020304, 4);
@@ -37,7 +43,7 @@ static void put_record(struct dmsg_buffer *out, const struct record *record)
     put_number(out, record->covered, 2);
     put_number(out, 13, 1);
     put_number(out, 2, 1);
-    put_number(out, 300, 4);
+    put_number(out, ttls.whole, 4);
     put_number(out, record->expiration, 4);
     put_number(out, record->expiration - 1000, 4);
     put_number(out, 4711, 2);
@@ -58,6 +64,18 @@ static void make(struct dmsg_buffer *out, const struct record *records, size_t a
 }
 
 #define LATER ((uint32_t)(NOW + 5000))
+
+static struct dmsg_signatures read_of(struct dmsg_span message, int64_t now)
+{
+    struct dmsg_signatures read;
+    dmsg_signatures_read(&read, message, now);
+    return read;
+}
+
+static int64_t until_at(const struct dmsg_buffer *message, int64_t now)
+{
+    return read_of(dmsg_buffer_span(message), now).until;
+}
 
 static void finds_the_first_to_expire(void)
 {
@@ -94,10 +112,65 @@ static void finds_the_first_to_expire(void)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_buffer message = {0};
         make(&message, rows[i].records, rows[i].answers, rows[i].all);
-        int64_t until = dmsg_signatures_until(dmsg_buffer_span(&message), NOW);
+        int64_t until = until_at(&message, NOW);
         CHECK_ROW(until == rows[i].until, "%s: %" PRId64, rows[i].what, until - NOW);
         dmsg_buffer_done(&message);
     }
+}
+
+static void knows_how_old_it_is(void)
+{
+    static const struct {
+        const char *what;
+        struct record record;
+        struct ttls ttls;
+        bool denies;
+        uint32_t records_age, proofs_age, left;
+    } rows[] = {
+        {"new", {RRSIG, TLSA, LATER}, {300, 300}, false, 0, 0, 300},
+        {"old", {RRSIG, TLSA, LATER}, {200, 300}, false, 100, 0, 200},
+        {"an old alias", {RRSIG, CNAME, LATER}, {1, 300}, false, 299, 0, 1},
+        {"newer than it was signed", {RRSIG, TLSA, LATER}, {400, 300}, false, 0, 0, 400},
+        {"a denial", {RRSIG, NSEC, LATER}, {250, 300}, true, 0, 50, 250},
+        {"a hashed denial", {RRSIG, NSEC3, LATER}, {250, 300}, true, 0, 50, 250},
+        {"a denial's SOA, whose TTL is always short", {RRSIG, SOA, LATER}, {60, 3600}, true, 0, 0,
+            0},
+        {"name servers", {RRSIG, NS, LATER}, {60, 3600}, true, 0, 0, 0},
+        {"cut to a day", {RRSIG, TLSA, LATER + 200000}, {86400, 172800}, false, 0, 0, 86400},
+        {"the same, older", {RRSIG, TLSA, LATER + 200000}, {86300, 172800}, false, 100, 0, 86300},
+        {"cut to what the signature has left", {RRSIG, TLSA, LATER}, {5000, 6000}, false, 0, 0,
+            5000},
+        {"expired, by the tolerance for clocks", {RRSIG, TLSA, (uint32_t)(NOW - 9)}, {60, 300},
+            false, 0, 0, 60},
+        {"no signature", {TLSA, 0, 0}, {10, 300}, false, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct dmsg_buffer message = {0};
+        ttls = rows[i].ttls;
+        make(&message, &rows[i].record, rows[i].denies ? 0 : 1, 1);
+        struct dmsg_signatures read = read_of(dmsg_buffer_span(&message), NOW);
+        CHECK_ROW(read.records_age == rows[i].records_age &&
+                      read.proofs_age == rows[i].proofs_age && read.left == rows[i].left,
+            "%s: %u, %u, %u", rows[i].what, read.records_age, read.proofs_age, read.left);
+        dmsg_buffer_done(&message);
+    }
+    ttls = (struct ttls){300, 300};
+}
+
+/* The oldest record tells, and the shortest TTL. */
+static void knows_the_oldest_of_several(void)
+{
+    static const struct record records[] = {{RRSIG, CNAME, LATER}, {RRSIG, TLSA, LATER}};
+    struct dmsg_buffer message = {0};
+    ttls = (struct ttls){100, 300};
+    make(&message, records, 1, 1);
+    message.data[7] = 2; /* answers */
+    ttls = (struct ttls){50, 60};
+    put_record(&message, &records[1]);
+    struct dmsg_signatures read = read_of(dmsg_buffer_span(&message), NOW);
+    CHECK(read.records_age == 200 && read.left == 50);
+    dmsg_buffer_done(&message);
+    ttls = (struct ttls){300, 300};
 }
 
 /* After 2106 the clock's lower half has gone round once. */
@@ -107,10 +180,10 @@ static void knows_the_era(void)
     const struct record record = {RRSIG, TLSA, 2000}, before = {RRSIG, TLSA, UINT32_MAX};
     struct dmsg_buffer message = {0};
     make(&message, &record, 1, 1);
-    CHECK(dmsg_signatures_until(dmsg_buffer_span(&message), now) == now + 1000);
+    CHECK(until_at(&message, now) == now + 1000);
     dmsg_buffer_reset(&message);
     make(&message, &before, 1, 1);
-    CHECK(dmsg_signatures_until(dmsg_buffer_span(&message), now) == now - 1001);
+    CHECK(until_at(&message, now) == now - 1001);
     dmsg_buffer_done(&message);
 }
 
@@ -121,7 +194,7 @@ static int64_t until_of(const uint8_t *octets, size_t size)
     if (copy == NULL)
         return -1;
     memcpy(copy, octets, size);
-    int64_t until = dmsg_signatures_until((struct dmsg_span){copy, size}, NOW);
+    int64_t until = read_of((struct dmsg_span){copy, size}, NOW).until;
     free(copy);
     return until;
 }
@@ -169,5 +242,6 @@ static void refuses_what_is_no_message(void)
         CHECK_ROW(until_of((const uint8_t *)rows[i].octets, rows[i].size) == 0, "%s", rows[i].what);
 }
 
-TEST_MAIN(TEST(finds_the_first_to_expire), TEST(knows_the_era), TEST(survives_anything),
+TEST_MAIN(TEST(finds_the_first_to_expire), TEST(knows_how_old_it_is),
+    TEST(knows_the_oldest_of_several), TEST(knows_the_era), TEST(survives_anything),
     TEST(refuses_what_is_no_message))

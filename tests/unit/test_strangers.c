@@ -94,30 +94,32 @@ static void says_who_was_asked(void)
         struct item items[4];
         bool use_system;
         const char *name, *via;
+        bool forwards; /* to a resolver, which may have a cache */
     } rows[] = {
-        {{{0}}, true, "a.example", "the authoritative servers"},
-        {{{DMSG_SETUP_SERVER, "127.0.0.1@53"}}, true, "a.example", "127.0.0.1@53, over UDP or TCP"},
+        {{{0}}, true, "a.example", "the authoritative servers", false},
+        {{{DMSG_SETUP_SERVER, "127.0.0.1@53"}}, true, "a.example", "127.0.0.1@53, over UDP or TCP",
+            true},
         {{{DMSG_SETUP_SERVER, "192.0.2.1"}, {DMSG_SETUP_SERVER, "2001:db8::1"}}, true, "a.example",
-            "192.0.2.1, 2001:db8::1, over UDP or TCP"},
+            "192.0.2.1, 2001:db8::1, over UDP or TCP", true},
         {{{DMSG_SETUP_SYSTEM, "192.0.2.1"}, {DMSG_SETUP_SYSTEM, "192.0.2.2"}}, true, "a.example",
-            "the system's resolvers 192.0.2.1, 192.0.2.2"},
+            "the system's resolvers 192.0.2.1, 192.0.2.2", true},
         {{{DMSG_SETUP_SYSTEM, "192.0.2.1"}}, false, "a.example",
-            "the authoritative servers, since the system's resolvers strip DNSSEC"},
+            "the authoritative servers, since the system's resolvers strip DNSSEC", false},
         {{{DMSG_SETUP_STUB, "example.=192.0.2.9@5300"}, {DMSG_SETUP_SERVER, "192.0.2.1"}}, true,
-            "a.example", "192.0.2.9@5300, over UDP or TCP"},
+            "a.example", "192.0.2.9@5300, over UDP or TCP", false},
         {{{DMSG_SETUP_STUB, "example.=192.0.2.9@5300"}, {DMSG_SETUP_SERVER, "192.0.2.1"}}, true,
-            "a.notexample", "192.0.2.1, over UDP or TCP"},
+            "a.notexample", "192.0.2.1, over UDP or TCP", true},
         {{{DMSG_SETUP_STUB, "example.=192.0.2.9"}, {DMSG_SETUP_STUB, "b.example.=192.0.2.8"}}, true,
-            "a.b.example", "192.0.2.8, over UDP or TCP"},
+            "a.b.example", "192.0.2.8, over UDP or TCP", false},
         {{{DMSG_SETUP_STUB, "b.example.=192.0.2.8"}}, true, "b.example",
-            "192.0.2.8, over UDP or TCP"},
+            "192.0.2.8, over UDP or TCP", false},
         {{{DMSG_SETUP_STUB, ".=192.0.2.7@53"}, {DMSG_SETUP_SYSTEM, "192.0.2.1"}}, true, "a.example",
-            "192.0.2.7@53, over UDP or TCP"},
+            "192.0.2.7@53, over UDP or TCP", false},
         {{{DMSG_SETUP_SERVER, "2001:db8:1111:2222:3333:4444:5555:6666@53"},
              {DMSG_SETUP_SERVER, "2001:db8:1111:2222:3333:4444:5555:7777@53"},
              {DMSG_SETUP_SERVER, "192.0.2.1"}},
             true, "a.example",
-            "2001:db8:1111:2222:3333:4444:5555:6666@53 and 2 more, over UDP or TCP"},
+            "2001:db8:1111:2222:3333:4444:5555:6666@53 and 2 more, over UDP or TCP", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct dmsg_buffer setup = {0};
@@ -127,6 +129,9 @@ static void says_who_was_asked(void)
             dmsg_setup_put(&setup, rows[i].items[j].kind, rows[i].items[j].text);
         dmsg_setup_via(answer.via, dmsg_buffer_span(&setup), rows[i].use_system, &name);
         CHECK_ROW(strcmp(answer.via, rows[i].via) == 0, "row %zu: %s", i, answer.via);
+        CHECK_ROW(dmsg_setup_forwards(dmsg_buffer_span(&setup), rows[i].use_system, &name) ==
+                      rows[i].forwards,
+            "row %zu", i);
         dmsg_buffer_done(&setup);
     }
 }

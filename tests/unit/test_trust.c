@@ -111,6 +111,18 @@ static void keeps_a_good_file(void)
     dmsg_trust_close(&trust);
 }
 
+/* Of a file that libunbound has not written yet, the age is when it was begun. */
+static void keeps_what_it_has_begun(void)
+{
+    struct dmsg_trust trust;
+    clear();
+    REQUIRE(dmsg_trust_open(&trust, folder, false, NULL) == 0);
+    (void)put(&trust, false, 1000);
+    struct given given = put(&trust, false, 1000);
+    CHECK_ROW(given.keep == 1 && trust.note[0] == '\0', "%s", trust.note);
+    dmsg_trust_close(&trust);
+}
+
 static void begins_anew(void)
 {
     static const struct {
@@ -225,9 +237,9 @@ static void says_where_it_cannot_write(void)
 int main(void)
 {
     static const struct test tests[] = {TEST(begins_with_what_the_system_knows),
-        TEST(keeps_a_good_file), TEST(begins_anew), TEST(one_keeps_others_read),
-        TEST(rests_after_a_failure), TEST(reads_nothing_where_nothing_is),
-        TEST(says_where_it_cannot_write)};
+        TEST(keeps_a_good_file), TEST(keeps_what_it_has_begun), TEST(begins_anew),
+        TEST(one_keeps_others_read), TEST(rests_after_a_failure),
+        TEST(reads_nothing_where_nothing_is), TEST(says_where_it_cannot_write)};
     if (mkdtemp(scratch) == NULL)
         return 1;
     snprintf(folder, sizeof folder, "%s/trust", scratch);
