@@ -75,6 +75,21 @@ static int seal(void *user, const struct dmsg_outgoing *message, const struct dm
                       : dmsg_seal(sending->sealer, &how, message->content, envelope, error);
 }
 
+static int mqtt_anew(void *user, struct dmsg_mqtt **out, struct dmsg_error *error)
+{
+    struct publishing *publishing = user;
+    struct sending *sending = &publishing->sending;
+    struct dmsg_mqtt *fresh = NULL;
+    broker_dane_done(&sending->broker.dane);
+    int result = broker_open(
+        &fresh, &sending->broker, publishing->discovery, reload_identity(&sending->reload), error);
+    if (result < 0)
+        return result;
+    dmsg_mqtt_free(&sending->mqtt);
+    *out = sending->mqtt = fresh;
+    return 0;
+}
+
 static bool stop(void *user)
 {
     struct publishing *publishing = user;
@@ -167,6 +182,7 @@ static int publish(struct publishing *publishing, struct dmsg_error *error)
         .mqtt = sending->mqtt,
         .discovery = publishing->discovery,
         .log = &log,
+        .mqtt_anew = mqtt_anew,
         .will_seal = will_seal,
         .seal = seal,
         .stop = stop,

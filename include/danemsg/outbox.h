@@ -25,6 +25,10 @@
 
 #include "danemsg/message.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What an outbox holds at most: a day of a message a second, in a bounded file. */
 #define DMSG_OUTBOX_MESSAGES 100000
 #define DMSG_OUTBOX_OCTETS (1024 * 1024 * 1024)
@@ -61,6 +65,14 @@ struct dmsg_outbox_depths {
     int64_t messages, octets;         /* all that is in it */
     int64_t open, stuck, failed_once; /* of those: not sealed; cannot be; tried in vain before */
     int64_t expired;                  /* ever dropped since it was not sent in time */
+};
+
+/* What became of messages, ever: counted in the transaction that it happens in. */
+struct dmsg_outbox_counts {
+    int64_t published; /* the broker has acknowledged them */
+    int64_t sealed;    /* of those that were queued open */
+    int64_t expired;   /* dropped since they were not sent in time */
+    int64_t refused;   /* tries that failed (dmsg_outbox_fail): what the broker did not take */
 };
 
 struct dmsg_outbox;
@@ -120,8 +132,9 @@ int dmsg_outbox_fail_open(struct dmsg_outbox *outbox, const struct dmsg_name *re
     const struct dmsg_error *why, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* All pauses are over. */
 int dmsg_outbox_hurry(struct dmsg_outbox *outbox, struct dmsg_error *error) DMSG_MUST_CHECK;
-/* Takes it out: 1, or 0 when it was not there. expired: and counts it as such. */
-int dmsg_outbox_remove(struct dmsg_outbox *outbox, int64_t row, bool expired,
+/* Takes it out, and counts what became of it: 1, or 0 when it was not there. */
+enum dmsg_outgoing_end { DMSG_OUTGOING_DROPPED, DMSG_OUTGOING_PUBLISHED, DMSG_OUTGOING_EXPIRED };
+int dmsg_outbox_remove(struct dmsg_outbox *outbox, int64_t row, enum dmsg_outgoing_end end,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* dmsg_store_note_issued, in the same transaction as what was sealed. */
@@ -133,6 +146,9 @@ int dmsg_outbox_depths(struct dmsg_outbox *outbox, struct dmsg_outbox_depths *ou
 /* How many messages are in it; what a program that publishes asks often. */
 int dmsg_outbox_count(
     struct dmsg_outbox *outbox, int64_t *out, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Of all that ever published from it. A power cut may take back the last seconds. */
+int dmsg_outbox_counts(struct dmsg_outbox *outbox, struct dmsg_outbox_counts *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 /* When the next pause ends and when the next message expires, seconds since 1970; INT64_MAX: none
    does. */
 int dmsg_outbox_times(struct dmsg_outbox *outbox, int64_t *due, int64_t *expires,
@@ -143,5 +159,9 @@ int dmsg_outbox_times(struct dmsg_outbox *outbox, int64_t *due, int64_t *expires
 int dmsg_outbox_fd(struct dmsg_outbox *outbox);
 int dmsg_outbox_changed(
     struct dmsg_outbox *outbox, bool *changed, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,11 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Milliseconds. Before a broker that is away is tried again; before the outbox is, when its disk
-   was in trouble; for what is under way, at the end. */
+/* Milliseconds. Before a broker that is away is tried again; for what is under way, at the end. */
 #define RECONNECT_FIRST 200
 #define RECONNECT_MOST 30000
-#define TROUBLE_PAUSE 1000
 #define END_PATIENCE 1000
 /* Others' changes. What inotify(7) tells of is written, and committed when the disk has it: looked
    for after the first pause, and after twice as much each time, up to the longest. Without inotify
@@ -41,58 +39,28 @@ void dmsg_publisher_refuse(struct dmsg_publisher *publisher, const struct dmsg_n
         (void)dmsg_fail(&publisher->first_failure, why->code, "%s", text);
 }
 
-/* Once, not at each try. */
-static void say_once(struct dmsg_publisher *publisher, char said[static DMSG_ERROR_TEXT],
-    const struct dmsg_error *why)
-{
-    char text[DMSG_ERROR_TEXT + 40];
-    if (strcmp(said, why->text) == 0)
-        return;
-    memcpy(said, why->text, DMSG_ERROR_TEXT);
-    snprintf(text, sizeof text, "%s; trying again until it works", why->text);
-    const struct dmsg_event event = {.level = DMSG_LOG_WARNING, .code = why->code, .text = text};
-    dmsg_log_event(publisher->config->log, &event);
-}
-
 /* --------------------------------------------------------------------------------- publishing */
 
 static bool has_room(const struct dmsg_publisher *publisher)
 {
+    if (publisher->one_by_one > 0)
+        return publisher->count == 0;
     return publisher->count < DMSG_OUTBOX_WINDOW && publisher->octets < DMSG_OUTBOX_WINDOW_OCTETS;
-}
-
-/* The broker, as it is, never takes this one; another may, and so may it when it is set up anew. */
-static int put_off(struct dmsg_publisher *publisher, const struct dmsg_name *recipient, int64_t row,
-    const struct dmsg_error *why, struct dmsg_error *error)
-{
-    struct dmsg_outbox *outbox = publisher->config->outbox;
-    int code = dmsg_outbox_begin(outbox, false, error);
-    if (code == 0)
-        code = dmsg_outbox_fail(outbox, row, why, error);
-    if (code == 0)
-        code = dmsg_outbox_commit(outbox, error);
-    if (code == 0) {
-        publisher->state->refused++;
-        publisher->times_known = false;
-        dmsg_publisher_refuse(publisher, recipient, row, why);
-    }
-    return code;
 }
 
 static int publish_one(
     struct dmsg_publisher *publisher, const struct dmsg_outgoing *message, struct dmsg_error *error)
 {
-    const struct dmsg_outbox_config *config = publisher->config;
     struct dmsg_error why;
     int id = 0;
-    int code = dmsg_mqtt_publish(
-        config->mqtt, message->topic, message->content, message->qos, message->retain, &id, &why);
+    int code = dmsg_mqtt_publish(publisher->mqtt, message->topic, message->content, message->qos,
+        message->retain, &id, &why);
     if (code == 0)
         dmsg_publisher_remember(publisher, id, message);
     else if (code == DMSG_E_INTERNAL)
         return dmsg_fail(error, code, "%s", why.text);
-    else if (dmsg_mqtt_connected(config->mqtt))
-        return put_off(publisher, &message->recipient, message->row, &why, error);
+    else if (dmsg_mqtt_connected(publisher->mqtt))
+        return dmsg_publisher_put_off(publisher, &message->recipient, message->row, &why, error);
     return 0;
 }
 
@@ -106,13 +74,13 @@ static int publish(struct dmsg_publisher *publisher, struct dmsg_error *error)
             return code;
         if (code == 0)
             publisher->drained = true;
-        if (code == 0 || !dmsg_mqtt_connected(config->mqtt))
+        if (code == 0 || !dmsg_mqtt_connected(publisher->mqtt))
             return 0;
         int64_t row = message.row;
         code = dmsg_publisher_is_under_way(publisher, row)
                    ? 0
                    : publish_one(publisher, &message, error);
-        if (code < 0 || !dmsg_mqtt_connected(config->mqtt))
+        if (code < 0 || !dmsg_mqtt_connected(publisher->mqtt))
             return code;
         publisher->after = row;
     }
@@ -190,37 +158,7 @@ static int look(struct dmsg_publisher *publisher, bool woken, struct dmsg_error 
     return code;
 }
 
-/* -------------------------------------------------------------------------------- the broker */
-
-static void lost(struct dmsg_publisher *publisher, const struct dmsg_error *why)
-{
-    struct dmsg_outbox_state *state = publisher->state;
-    if (state->connected || state->broker_at == 0)
-        state->broker_at = dmsg_context_now(publisher->config->context);
-    state->connected = false;
-    say_once(publisher, state->broker, why);
-    publisher->reconnect_at =
-        dmsg_now_ms() + dmsg_pause_take(&publisher->pause, publisher->config->context);
-}
-
-static void keep_connection(struct dmsg_publisher *publisher)
-{
-    struct dmsg_mqtt *mqtt = publisher->config->mqtt;
-    struct dmsg_outbox_state *state = publisher->state;
-    struct dmsg_error why;
-    if (dmsg_mqtt_fd(mqtt) < 0) {
-        if (dmsg_now_ms() >= publisher->reconnect_at && dmsg_mqtt_reconnect(mqtt, &why) < 0)
-            lost(publisher, &why);
-    } else if (dmsg_mqtt_connected(mqtt) && !state->connected) {
-        state->connected = true;
-        state->broker_at = dmsg_context_now(publisher->config->context);
-        state->broker[0] = '\0';
-        dmsg_pause_reset(&publisher->pause);
-        publisher->progress_at = dmsg_now_ms();
-        dmsg_log_text(publisher->config->log,
-            publisher->config->once ? DMSG_LOG_DEBUG : DMSG_LOG_INFO, "connected to the broker");
-    }
-}
+/* -------------------------------------------------------------------------------- the loop */
 
 /* Milliseconds until something is to be done without anything having happened. */
 static int64_t time_to_wait(const struct dmsg_publisher *publisher)
@@ -239,8 +177,8 @@ static int64_t time_to_wait(const struct dmsg_publisher *publisher)
         if (left < LOOK_MOST / 1000)
             wait = least(wait, left * 1000);
     }
-    if (dmsg_mqtt_fd(config->mqtt) >= 0)
-        wait = least(wait, dmsg_mqtt_timeout(config->mqtt));
+    if (dmsg_mqtt_fd(publisher->mqtt) >= 0)
+        wait = least(wait, dmsg_mqtt_timeout(publisher->mqtt));
     else
         wait = least(wait, publisher->reconnect_at - now);
     if (config->once)
@@ -259,7 +197,7 @@ static int wait_and_hear(struct dmsg_publisher *publisher, bool *woken, struct d
     /* What is not read now must not wake it. */
     bool reads = dmsg_now_ms() >= publisher->trouble_at && publisher->stop_at == 0;
     struct pollfd wait[] = {
-        {.fd = dmsg_mqtt_fd(config->mqtt), .events = dmsg_mqtt_events(config->mqtt)},
+        {.fd = dmsg_mqtt_fd(publisher->mqtt), .events = dmsg_mqtt_events(publisher->mqtt)},
         {.fd = reads ? dmsg_discovery_fd(config->discovery) : -1, .events = POLLIN},
         {.fd = reads ? dmsg_outbox_fd(config->outbox) : -1, .events = POLLIN},
         {.fd = config->wake_fd, .events = POLLIN}};
@@ -269,17 +207,15 @@ static int wait_and_hear(struct dmsg_publisher *publisher, bool *woken, struct d
     *woken = wait[2].revents != 0;
     if (wait[0].fd < 0)
         return 0;
-    int code = dmsg_mqtt_read(config->mqtt, wait[0].revents, &why);
+    int code = dmsg_mqtt_read(publisher->mqtt, wait[0].revents, &why);
     if (code >= 0)
-        code = dmsg_mqtt_acknowledge(config->mqtt, &why);
-    if (code < 0 && dmsg_mqtt_taken_over(config->mqtt))
+        code = dmsg_mqtt_acknowledge(publisher->mqtt, &why);
+    if (code < 0 && dmsg_mqtt_taken_over(publisher->mqtt))
         return dmsg_fail(error, code, "%s", why.text);
     if (code < 0)
-        lost(publisher, &why);
+        dmsg_publisher_lost(publisher, &why);
     return 0;
 }
-
-/* ------------------------------------------------------------------------------------ the loop */
 
 static int work(struct dmsg_publisher *publisher, bool woken, struct dmsg_error *error)
 {
@@ -301,8 +237,8 @@ static int suffer(struct dmsg_publisher *publisher, struct dmsg_error *error)
     dmsg_outbox_rollback(publisher->config->outbox);
     if (publisher->config->once)
         return error->code;
-    say_once(publisher, publisher->said, error);
-    publisher->trouble_at = dmsg_now_ms() + TROUBLE_PAUSE;
+    dmsg_publisher_say_once(publisher, publisher->said, error);
+    publisher->trouble_at = dmsg_now_ms() + DMSG_OUTBOX_TROUBLE_PAUSE;
     restart_all(publisher);
     return 0;
 }
@@ -350,7 +286,7 @@ static bool is_stopped(struct dmsg_publisher *publisher)
     if (publisher->stop_at == 0 && config->stop != NULL && config->stop(config->user))
         publisher->stop_at = now + END_PATIENCE;
     return publisher->stop_at != 0 && (publisher->count == 0 || now >= publisher->stop_at ||
-                                          !dmsg_mqtt_connected(config->mqtt));
+                                          !dmsg_mqtt_connected(publisher->mqtt));
 }
 
 static int run(struct dmsg_publisher *publisher, struct dmsg_error *error)
@@ -358,8 +294,8 @@ static int run(struct dmsg_publisher *publisher, struct dmsg_error *error)
     bool woken = true;
     int code = 0;
     while (code == 0 && !is_stopped(publisher)) {
-        keep_connection(publisher);
-        if (dmsg_now_ms() >= publisher->trouble_at)
+        code = dmsg_publisher_connect(publisher, error);
+        if (code == 0 && dmsg_now_ms() >= publisher->trouble_at)
             code = work(publisher, woken, error);
         if (code < 0)
             code = suffer(publisher, error);
@@ -379,14 +315,14 @@ int dmsg_outbox_publish(const struct dmsg_outbox_config *config, struct dmsg_err
     if (publisher == NULL)
         return dmsg_fail_memory(error);
     publisher->config = config;
+    publisher->mqtt = config->mqtt;
     publisher->state = config->state != NULL ? config->state : &publisher->own_state;
     publisher->pause = (struct dmsg_pause){.first = RECONNECT_FIRST, .most = RECONNECT_MOST};
     publisher->refusals = (struct dmsg_refusals){.log = config->log, .what = "messages"};
     publisher->progress_at = dmsg_now_ms();
     int code = run(publisher, &why);
     dmsg_refusals_flush(&publisher->refusals, dmsg_now_ms(), true);
-    while (publisher->count > 0)
-        dmsg_publisher_forget_oldest(publisher);
+    dmsg_publisher_forget_all(publisher);
     dmsg_publisher_seal_done(publisher);
     free(publisher);
     return code < 0 ? dmsg_fail(error, code, "%s", why.text) : 0;

@@ -28,6 +28,9 @@ struct dmsg_outbox_config {
     struct dmsg_discovery *discovery;
     const struct dmsg_log *log;
 
+    /* Another connection to the same broker, with nothing under way, in place of mqtt, which is
+       freed: one that keeps what it has sent would send it again whenever it is made anew. */
+    int (*mqtt_anew)(void *user, struct dmsg_mqtt **out, struct dmsg_error *error);
     /* Called before messages are sealed, outside of any transaction. */
     void (*will_seal)(void *user);
     /* Makes the envelope, within a transaction of the outbox. An error that is none of the local

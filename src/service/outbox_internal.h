@@ -1,5 +1,5 @@
-/* The publisher's inside: the loop and the broker in outbox.c, what is under way in outbox_ring.c,
-   sealing in outbox_seal.c. */
+/* The publisher's inside: the loop in outbox.c, the broker in outbox_connection.c, what is under
+   way in outbox_ring.c, sealing in outbox_seal.c. */
 #ifndef DANEMSG_SERVICE_OUTBOX_INTERNAL_H
 #define DANEMSG_SERVICE_OUTBOX_INTERNAL_H
 
@@ -13,6 +13,8 @@
 #define DMSG_OUTBOX_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
 /* Recipients that are asked about at a time. */
 #define DMSG_OUTBOX_ASKED 32
+/* Milliseconds before the outbox is tried again, when its disk was in trouble. */
+#define DMSG_OUTBOX_TROUBLE_PAUSE 1000
 /* Of one transaction, which keeps the broker waiting: messages, and octets of payload. */
 #define DMSG_OUTBOX_SLICE 64
 #define DMSG_OUTBOX_SLICE_OCTETS ((size_t)4 * 1024 * 1024)
@@ -34,6 +36,7 @@ struct dmsg_asked {
 
 struct dmsg_publisher {
     const struct dmsg_outbox_config *config;
+    struct dmsg_mqtt *mqtt; /* the config's, or one that took its place */
     struct dmsg_outbox_state *state, own_state;
     struct dmsg_refusals refusals;
     struct dmsg_error first_failure; /* code 0: none */
@@ -56,6 +59,8 @@ struct dmsg_publisher {
 
     struct dmsg_pause pause;
     int64_t reconnect_at, progress_at, stop_at;
+    int futile;     /* connections in a row that were lost before anything was settled on them */
+    int one_by_one; /* messages that are still published alone after those */
     char said[DMSG_ERROR_TEXT]; /* the last trouble with the disk */
 };
 
@@ -65,11 +70,25 @@ void dmsg_publisher_restart(struct dmsg_publisher *publisher);
 void dmsg_publisher_refuse(struct dmsg_publisher *publisher, const struct dmsg_name *recipient,
     int64_t row, const struct dmsg_error *why);
 
+/* Once, not at each try. */
+void dmsg_publisher_say_once(struct dmsg_publisher *publisher, char said[static DMSG_ERROR_TEXT],
+    const struct dmsg_error *why);
+
+/* outbox_connection.c: makes it when it is time to, and notes what became of it. */
+int dmsg_publisher_connect(
+    struct dmsg_publisher *publisher, struct dmsg_error *error) DMSG_MUST_CHECK;
+void dmsg_publisher_lost(struct dmsg_publisher *publisher, const struct dmsg_error *why);
+
 /* outbox_ring.c: what is under way. */
 bool dmsg_publisher_is_under_way(const struct dmsg_publisher *publisher, int64_t row);
 void dmsg_publisher_remember(
     struct dmsg_publisher *publisher, int id, const struct dmsg_outgoing *message);
 void dmsg_publisher_forget_oldest(struct dmsg_publisher *publisher);
+/* The broker, as it is, never takes this one; another may, and so may it when it is set up anew. */
+int dmsg_publisher_put_off(struct dmsg_publisher *publisher, const struct dmsg_name *recipient,
+    int64_t row, const struct dmsg_error *why, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Of a connection that is no more: the next sends it again. */
+void dmsg_publisher_forget_all(struct dmsg_publisher *publisher);
 /* Takes out what the broker has, oldest first, in one transaction. A power cut may undo that: then
    it is published again, and receivers know it by its id. */
 int dmsg_publisher_settle(

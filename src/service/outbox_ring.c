@@ -37,12 +37,35 @@ void dmsg_publisher_forget_oldest(struct dmsg_publisher *publisher)
     publisher->count--;
 }
 
+void dmsg_publisher_forget_all(struct dmsg_publisher *publisher)
+{
+    while (publisher->count > 0)
+        dmsg_publisher_forget_oldest(publisher);
+}
+
+int dmsg_publisher_put_off(struct dmsg_publisher *publisher, const struct dmsg_name *recipient,
+    int64_t row, const struct dmsg_error *why, struct dmsg_error *error)
+{
+    struct dmsg_outbox *outbox = publisher->config->outbox;
+    int code = dmsg_outbox_begin(outbox, false, error);
+    if (code == 0)
+        code = dmsg_outbox_fail(outbox, row, why, error);
+    if (code == 0)
+        code = dmsg_outbox_commit(outbox, error);
+    if (code == 0) {
+        publisher->state->refused++;
+        publisher->times_known = false;
+        dmsg_publisher_refuse(publisher, recipient, row, why);
+    }
+    return code;
+}
+
 /* Marked first, and put on disk when the disk takes it. */
 static void collect_refusals(struct dmsg_publisher *publisher)
 {
     struct dmsg_error why;
     int id;
-    while (dmsg_mqtt_refused(publisher->config->mqtt, &id, &why) != 0) {
+    while (dmsg_mqtt_refused(publisher->mqtt, &id, &why) != 0) {
         for (size_t i = 0; i < publisher->count; i++) {
             struct dmsg_under_way *sent = under_way(publisher, i);
             if (sent->id != id || sent->is_refused)
@@ -62,7 +85,8 @@ static int settle_one(
     static const struct dmsg_error refused = {DMSG_E_BROKER, "the broker refused the message"};
     const struct dmsg_error *why = sent->refused != NULL ? sent->refused : &refused;
     if (!sent->is_refused) {
-        int removed = dmsg_outbox_remove(publisher->config->outbox, sent->row, false, error);
+        int removed = dmsg_outbox_remove(
+            publisher->config->outbox, sent->row, DMSG_OUTGOING_PUBLISHED, error);
         return removed < 0 ? removed : 0;
     }
     return dmsg_outbox_fail(publisher->config->outbox, sent->row, why, error);
@@ -86,7 +110,7 @@ int dmsg_publisher_settle(struct dmsg_publisher *publisher, struct dmsg_error *e
     size_t done = 0;
     collect_refusals(publisher);
     while (done < publisher->count &&
-           !dmsg_mqtt_is_in_flight(config->mqtt, under_way(publisher, done)->id))
+           !dmsg_mqtt_is_in_flight(publisher->mqtt, under_way(publisher, done)->id))
         done++;
     if (done == 0)
         return 0;
@@ -103,5 +127,8 @@ int dmsg_publisher_settle(struct dmsg_publisher *publisher, struct dmsg_error *e
         dmsg_publisher_forget_oldest(publisher);
     }
     publisher->progress_at = dmsg_now_ms();
+    publisher->futile = 0;
+    publisher->one_by_one -= publisher->one_by_one > 0;
+    dmsg_pause_reset(&publisher->pause);
     return 0;
 }

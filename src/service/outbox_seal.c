@@ -9,7 +9,7 @@ int dmsg_publisher_drop(
     struct dmsg_error why;
     const struct dmsg_name recipient = message->recipient;
     int64_t row = message->row;
-    int removed = dmsg_outbox_remove(publisher->config->outbox, row, true, error);
+    int removed = dmsg_outbox_remove(publisher->config->outbox, row, DMSG_OUTGOING_EXPIRED, error);
     if (removed != 1)
         return removed;
     publisher->state->expired++;

@@ -1,7 +1,7 @@
 /*
  * What a store has to bring along: one table of operations, one file. The rules that every store
- * obeys (transactions that failed, budgets, what may be purged) are in store.c, so that a backend
- * only keeps and counts.
+ * obeys (transactions that failed, what may be purged, budgets) are in store.c and store_waiting.c,
+ * so that a backend only keeps and counts.
  *
  * A backend's struct begins with a struct dmsg_store. Every operation may be called within a
  * transaction and, apart from `purge`, is called only there when it changes something; store.c

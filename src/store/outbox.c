@@ -74,14 +74,31 @@ int dmsg_outbox_begin(struct dmsg_outbox *outbox, bool durable, struct dmsg_erro
         return dmsg_fail(error, DMSG_E_USAGE, "a transaction of the outbox is open already");
     int code = dmsg_outbox_local(outbox, dmsg_sqlite_begin(outbox->sqlite, durable, error), error);
     outbox->in_transaction = code == 0;
+    outbox->counting = (struct dmsg_outbox_counts){0};
     return code;
+}
+
+static int tally(
+    struct dmsg_outbox *outbox, const char *word, int64_t more, struct dmsg_error *error)
+{
+    return more == 0 ? 0 : dmsg_sqlite_do(outbox->sqlite, DMSG_SQL_TALLY, error, "ti", word, more);
+}
+
+static int commit(struct dmsg_outbox *outbox, struct dmsg_error *error)
+{
+    int code = tally(outbox, DMSG_OUTBOX_PUBLISHED, outbox->counting.published, error);
+    if (code == 0)
+        code = tally(outbox, DMSG_OUTBOX_SEALED, outbox->counting.sealed, error);
+    if (code == 0)
+        code = tally(outbox, DMSG_OUTBOX_REFUSED, outbox->counting.refused, error);
+    return code < 0 ? code : dmsg_sqlite_commit(outbox->sqlite, error);
 }
 
 int dmsg_outbox_commit(struct dmsg_outbox *outbox, struct dmsg_error *error)
 {
     if (!outbox->in_transaction)
         return dmsg_fail(error, DMSG_E_USAGE, "no transaction of the outbox is open");
-    int code = dmsg_outbox_local(outbox, dmsg_sqlite_commit(outbox->sqlite, error), error);
+    int code = dmsg_outbox_local(outbox, commit(outbox, error), error);
     if (code < 0)
         dmsg_outbox_rollback(outbox);
     outbox->in_transaction = false;
@@ -185,13 +202,13 @@ int dmsg_outbox_seal(struct dmsg_outbox *outbox, int64_t row, const char *id,
     int code = check_transaction(outbox, error);
     if (code == 0)
         code = dmsg_sqlite_get(sqlite, DMSG_SQL_OUTBOX_SIZE, &size, error, "i", row);
-    if (code == 1)
-        code = dmsg_sqlite_do(sqlite, DMSG_SQL_OUTBOX_SEAL, error, "its", row, id, envelope);
+    if (code != 1)
+        return dmsg_outbox_local(outbox, code, error);
+    code = dmsg_sqlite_do(sqlite, DMSG_SQL_OUTBOX_SEAL, error, "its", row, id, envelope);
     if (code < 0)
         return dmsg_outbox_local(outbox, code, error);
-    return sqlite3_changes(sqlite->db) == 0
-               ? 0
-               : charge(outbox, DMSG_OUTBOX_BUDGET, 0, (int64_t)envelope.size - size, error);
+    outbox->counting.sealed++;
+    return charge(outbox, DMSG_OUTBOX_BUDGET, 0, (int64_t)envelope.size - size, error);
 }
 
 struct reason {
@@ -225,6 +242,8 @@ int dmsg_outbox_fail(
         code = dmsg_sqlite_do(outbox->sqlite, DMSG_SQL_OUTBOX_FAIL, error, "itiii", row,
             reason.text, dmsg_context_now(outbox->context), (int64_t)DMSG_OUTBOX_PAUSE_FIRST,
             (int64_t)DMSG_OUTBOX_PAUSE_MOST);
+    if (code == 0)
+        outbox->counting.refused += sqlite3_changes(outbox->sqlite->db);
     return dmsg_outbox_local(outbox, code, error);
 }
 
@@ -249,7 +268,7 @@ int dmsg_outbox_hurry(struct dmsg_outbox *outbox, struct dmsg_error *error)
 }
 
 int dmsg_outbox_remove(
-    struct dmsg_outbox *outbox, int64_t row, bool expired, struct dmsg_error *error)
+    struct dmsg_outbox *outbox, int64_t row, enum dmsg_outgoing_end end, struct dmsg_error *error)
 {
     int64_t size = 0;
     int code = check_transaction(outbox, error);
@@ -258,7 +277,8 @@ int dmsg_outbox_remove(
     if (code != 1)
         return dmsg_outbox_local(outbox, code, error);
     code = charge(outbox, DMSG_OUTBOX_BUDGET, -1, -size, error);
-    if (code == 0 && expired)
+    outbox->counting.published += end == DMSG_OUTGOING_PUBLISHED;
+    if (code == 0 && end == DMSG_OUTGOING_EXPIRED)
         code = charge(outbox, DMSG_OUTBOX_BUDGET_EXPIRED, 1, size, error);
     return code < 0 ? code : 1;
 }

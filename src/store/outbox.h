@@ -9,12 +9,17 @@
 /* What the table budget calls the outbox, and what was dropped from it. */
 #define DMSG_OUTBOX_BUDGET "O"
 #define DMSG_OUTBOX_BUDGET_EXPIRED "X"
+/* Words of the table tally: no error has them, and a receiver's counts leave them out. */
+#define DMSG_OUTBOX_PUBLISHED "outbox-published"
+#define DMSG_OUTBOX_SEALED "outbox-sealed"
+#define DMSG_OUTBOX_REFUSED "outbox-refused"
 
 struct dmsg_outbox {
     struct dmsg_store *store;
     struct dmsg_sqlite *sqlite;
     const struct dmsg_context *context;
     bool in_transaction;
+    struct dmsg_outbox_counts counting; /* of the open transaction; without `expired` */
     int watch_fd;
     int64_t version;
     struct dmsg_buffer shown; /* texts and content of the message that was given out last */

@@ -132,6 +132,27 @@ int dmsg_outbox_count(struct dmsg_outbox *outbox, int64_t *out, struct dmsg_erro
     return dmsg_outbox_usage(outbox, DMSG_OUTBOX_BUDGET, out, &octets, error);
 }
 
+int dmsg_outbox_counts(
+    struct dmsg_outbox *outbox, struct dmsg_outbox_counts *out, struct dmsg_error *error)
+{
+    struct dmsg_outbox_counts counts = {0};
+    int64_t octets;
+    const struct {
+        const char *word;
+        int64_t *count;
+    } words[] = {{DMSG_OUTBOX_PUBLISHED, &counts.published}, {DMSG_OUTBOX_SEALED, &counts.sealed},
+        {DMSG_OUTBOX_REFUSED, &counts.refused}};
+    int code =
+        dmsg_outbox_usage(outbox, DMSG_OUTBOX_BUDGET_EXPIRED, &counts.expired, &octets, error);
+    for (size_t i = 0; code >= 0 && i < sizeof words / sizeof words[0]; i++)
+        code = dmsg_sqlite_get(
+            outbox->sqlite, DMSG_SQL_OUTBOX_TALLY, words[i].count, error, "t", words[i].word);
+    if (code < 0)
+        return dmsg_outbox_local(outbox, code, error);
+    *out = counts;
+    return 0;
+}
+
 int dmsg_outbox_times(
     struct dmsg_outbox *outbox, int64_t *due, int64_t *expires, struct dmsg_error *error)
 {

@@ -21,6 +21,11 @@
 /* Seconds without a sign of life, and without its lock, after which a receiver is gone; and that
    every receiver has to come back after a start of the server, which takes all locks away. */
 #define DMSG_PG_LEASE "15"
+/* First keys of advisory locks: of living receivers, of a recipient's ids, and of who makes or
+   changes the tables. */
+#define DMSG_PG_OF_RECEIVERS "1684894567"
+#define DMSG_PG_OF_IDS "1684894568"
+#define DMSG_PG_OF_VERSIONS "1684894569"
 
 #define DMSG_PG_STATEMENTS(X)                                                                      \
     X(JOIN)                                                                                        \
@@ -176,6 +181,18 @@ struct dmsg_pg_fact *dmsg_pg_fact(struct dmsg_postgresql *pg, enum dmsg_pg_kind 
 int dmsg_pg_show(struct dmsg_postgresql *pg, enum dmsg_pg_statement which,
     const struct dmsg_name *sender, int64_t after, struct dmsg_record *out,
     struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* ------------------------------------------------------------------------ postgresql_ids.c */
+
+/* What the open transaction knows of a sender, asked for once. NULL: no memory. */
+struct dmsg_pg_fact *dmsg_pg_sender_fact(
+    struct dmsg_postgresql *pg, const struct dmsg_name *name, struct dmsg_span zone);
+int dmsg_pg_sender(struct dmsg_store *store, const struct dmsg_name *name, struct dmsg_span zone,
+    struct dmsg_store_sender *out, struct dmsg_error *error);
+int dmsg_pg_expect(struct dmsg_store *store, const struct dmsg_store_entry *entries, size_t count,
+    struct dmsg_error *error);
+int dmsg_pg_remember(
+    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error);
 
 /* ------------------------------------- operations: postgresql_waiting.c, postgresql_purge.c */
 

@@ -14,6 +14,7 @@
 #include <libpq-fe.h>
 
 #define DMSG_LIBPQ_CALLS(X)                                                                        \
+    X(PQbackendPID)                                                                                \
     X(PQclear)                                                                                     \
     X(PQcmdStatus)                                                                                 \
     X(PQcmdTuples)                                                                                 \
@@ -30,6 +31,7 @@
     X(PQgetlength)                                                                                 \
     X(PQgetResult)                                                                                 \
     X(PQgetvalue)                                                                                  \
+    X(PQisBusy)                                                                                    \
     X(PQntuples)                                                                                   \
     X(PQpipelineSync)                                                                              \
     X(PQresultErrorField)                                                                          \

@@ -10,6 +10,11 @@
 
 /* Reads of what a server says unasked, before a connection counts as good. */
 #define UNASKED_MAX 8
+/* Milliseconds that a session may take to say which process serves it: the first of all as long as
+   its connection may, later ones less, since the receiver stands still meanwhile. A pooler that has
+   no other session free lets a second connection wait, and is none that lends them. */
+#define FIRST_SESSION_TIME 5000
+#define SECOND_SESSION_TIME 2000
 
 /* ------------------------------------------------------------------------------------ errors */
 
@@ -51,7 +56,7 @@ int dmsg_pq_fail_result(struct dmsg_pq *pq, const PGresult *result, struct dmsg_
         error, DMSG_E_INTERNAL, "PostgreSQL: %.200s (%s)", text != NULL ? text : "failed", state);
 }
 
-/* -------------------------------------------------------------------------------- connecting */
+/* --------------------------------------------------------------------------------- the URL */
 
 static const char *option_of(const struct dmsg_pq *pq, const char *keyword)
 {
@@ -140,6 +145,59 @@ static void ignore_notice(void *user, const PGresult *result)
     (void)result;
 }
 
+/* --------------------------------------------------------------------------------- a pooler */
+
+/* The process that serves the session, by its own word; 0: none answered in time. */
+static int server_process(const struct dmsg_pq *pq, PGconn *connection, int most)
+{
+    struct pollfd fd = {.fd = pq->call.PQsocket(connection), .events = POLLIN};
+    int64_t until = dmsg_now_ms() + most, left = most;
+    int process = 0;
+    if (pq->call.PQsendQueryParams(
+            connection, "SELECT pg_backend_pid()", 0, NULL, NULL, NULL, NULL, 0) != 1)
+        return 0;
+    while (left > 0 && pq->call.PQisBusy(connection) != 0) {
+        (void)poll(&fd, 1, (int)left);
+        if (pq->call.PQconsumeInput(connection) != 1)
+            return 0;
+        left = until - dmsg_now_ms();
+    }
+    if (pq->call.PQisBusy(connection) != 0)
+        return 0;
+    for (PGresult *result; (result = pq->call.PQgetResult(connection)) != NULL;
+         pq->call.PQclear(result)) {
+        if (pq->call.PQntuples(result) == 1)
+            process = (int)strtol(pq->call.PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    return process;
+}
+
+/* A pooler has numbers of its own for processes. One that lends the server's sessions for a
+   transaction each gives a second connection the process of the first, which is idle: then locks,
+   settings and prepared statements would be anybody's. Before anything is set in that session. */
+static int refuse_lent_session(struct dmsg_pq *pq, const char *const *keywords,
+    const char *const *values, struct dmsg_error *error)
+{
+    int process = server_process(
+        pq, pq->connection, pq->connected ? SECOND_SESSION_TIME : FIRST_SESSION_TIME);
+    if (process == 0)
+        return dmsg_pq_fail(
+            pq, "connected, but nothing answers in time; has a pooler no session free?", error);
+    if (process == pq->call.PQbackendPID(pq->connection))
+        return 0;
+    PGconn *second = pq->call.PQconnectdbParams(keywords, values, 0);
+    bool lent = pq->call.PQstatus(second) == CONNECTION_OK &&
+                server_process(pq, second, SECOND_SESSION_TIME) == process;
+    pq->call.PQfinish(second);
+    if (!lent)
+        return 0;
+    return dmsg_fail(error, DMSG_E_INTERNAL,
+        "PostgreSQL: a pooler in between must be in session mode, and this one gives two "
+        "connections the same session");
+}
+
+/* -------------------------------------------------------------------------------- connecting */
+
 /* Of the session. A server or role that was told to commit without the disk is overruled: what a
    broker is told that we have must be there after a power cut. */
 static int settle(struct dmsg_pq *pq, struct dmsg_error *error)
@@ -203,10 +261,14 @@ static int connect_now(struct dmsg_pq *pq, struct dmsg_error *error)
     if (pq->call.PQstatus(pq->connection) != CONNECTION_OK)
         return dmsg_pq_fail(pq, "not there", error);
     pq->call.PQsetNoticeReceiver(pq->connection, ignore_notice, NULL);
-    int code = settle(pq, error);
+    int code = refuse_lent_session(pq, keywords, values, error);
+    if (code == 0)
+        code = settle(pq, error);
     if (code == 0) {
         pq->connect_at = 0;
         pq->connected = true;
+    } else { /* else it would count as good, with settings that are not ours */
+        dmsg_pq_drop(pq);
     }
     return code;
 }

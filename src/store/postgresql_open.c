@@ -59,14 +59,36 @@ static int queue_steps(struct dmsg_postgresql *pg, int64_t version, struct dmsg_
     return code < 0 ? code : dmsg_pq_queue_text(pg->pq, text, error);
 }
 
+/* One of an older version goes on writing what the newer tables take, and counts wrongly. */
+static int refuse_beside_others(
+    struct dmsg_postgresql *pg, int64_t version, struct dmsg_error *error)
+{
+    int64_t receivers = 0;
+    int code = version == 0 ? 0
+                            : ask(pg,
+                                  "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                                  " AND classid = " DMSG_PG_OF_RECEIVERS " AND database = (SELECT"
+                                  " oid FROM pg_database WHERE datname = current_database())",
+                                  &receivers, error);
+    if (code < 0 || receivers == 0)
+        return code;
+    return dmsg_fail(error, DMSG_E_LOCAL,
+        "the database is of an older version (%lld, this danemsg's is %zu), and %lld receiver(s) "
+        "of that version run with it: stop them all, then start this one",
+        (long long)version, dmsg_pg_step_count, (long long)receivers);
+}
+
 /* In one transaction, which one receiver at a time can be in: another that starts at the same
    moment finds all of it. */
 static int migrate(struct dmsg_postgresql *pg, struct dmsg_error *error)
 {
     int64_t version = 0, has_schema = 0;
-    int code = dmsg_pq_queue_text(pg->pq, "SELECT pg_advisory_xact_lock(1684894569, 0)", error);
+    int code = dmsg_pq_queue_text(
+        pg->pq, "SELECT pg_advisory_xact_lock(" DMSG_PG_OF_VERSIONS ", 0)", error);
     if (code == 0)
         code = read_version(pg, &version, error);
+    if (code == 0 && version < (int64_t)dmsg_pg_step_count)
+        code = refuse_beside_others(pg, version, error);
     if (code < 0 || version == (int64_t)dmsg_pg_step_count)
         return code;
     /* A role that may make no schema can be given one. */
@@ -114,6 +136,20 @@ static int find_recipient(struct dmsg_postgresql *pg, struct dmsg_error *error)
     return code;
 }
 
+/* Once it has joined nobody changes the tables any more. Somebody may have begun to before that,
+   and not have seen it. */
+static int confirm_version(struct dmsg_postgresql *pg, struct dmsg_error *error)
+{
+    int64_t version = 0;
+    int code = dmsg_pq_queue_text(pg->pq, "BEGIN", error);
+    if (code == 0)
+        code = dmsg_pq_queue_text(
+            pg->pq, "SELECT pg_advisory_xact_lock_shared(" DMSG_PG_OF_VERSIONS ", 0)", error);
+    if (code == 0)
+        code = read_version(pg, &version, error);
+    return dmsg_pg_finish(pg, code, error);
+}
+
 static int settle(struct dmsg_postgresql *pg, struct dmsg_error *error)
 {
     int code = update(pg, error);
@@ -123,6 +159,8 @@ static int settle(struct dmsg_postgresql *pg, struct dmsg_error *error)
         code = dmsg_pq_prepare(pg->pq, error);
     if (code == 0 && pg->member != NULL && !pg->show)
         code = dmsg_pg_join(pg, error);
+    if (code == 0 && pg->me != 0)
+        code = confirm_version(pg, error);
     if (code < 0)
         dmsg_pq_drop(pg->pq);
     return code;

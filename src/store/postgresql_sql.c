@@ -67,10 +67,6 @@ static const char *const version_2[] = {
 const char *const *const dmsg_pg_steps[] = {version_1, version_2};
 const size_t dmsg_pg_step_count = sizeof dmsg_pg_steps / sizeof dmsg_pg_steps[0];
 
-/* First keys of advisory locks: of living receivers, and of a recipient's ids. */
-#define OF_RECEIVERS "1684894567"
-#define OF_IDS "1684894568"
-
 /* What show() in postgresql.c reads, in its order. */
 #define RECORD(table)                                                                              \
     table ".row, " table ".format, " table ".sender, " table ".id, " table ".kid, " table          \
@@ -88,7 +84,8 @@ const size_t dmsg_pg_step_count = sizeof dmsg_pg_steps / sizeof dmsg_pg_steps[0]
 const char *const dmsg_pg_texts[DMSG_PG_COUNT] = {
     [DMSG_PG_JOIN] = "INSERT INTO danemsg.receiver (recipient, name, beat) VALUES ($1, $2, now())"
                      " ON CONFLICT (recipient, name) DO UPDATE SET beat = now() RETURNING row",
-    [DMSG_PG_HOLD] = "SELECT 1::int8 FROM pg_advisory_lock(" OF_RECEIVERS ", $1::int8::int4)",
+    [DMSG_PG_HOLD] =
+        "SELECT 1::int8 FROM pg_advisory_lock(" DMSG_PG_OF_RECEIVERS ", $1::int8::int4)",
     [DMSG_PG_BEAT] = "UPDATE danemsg.receiver SET beat = now() WHERE row = $1",
     [DMSG_PG_LEAVE] = "UPDATE danemsg.receiver SET beat = '-infinity' WHERE row = $1",
     [DMSG_PG_GONE] =
@@ -96,7 +93,7 @@ const char *const dmsg_pg_texts[DMSG_PG_COUNT] = {
         " AND row <> $2 AND beat < now() - interval '" DMSG_PG_LEASE " s' AND (beat = '-infinity'"
         " OR pg_postmaster_start_time() < now() - interval '" DMSG_PG_LEASE " s')"
         " ORDER BY row LIMIT 16 FOR UPDATE SKIP LOCKED) SELECT row FROM silent"
-        " WHERE pg_try_advisory_xact_lock(" OF_RECEIVERS ", row::int4)",
+        " WHERE pg_try_advisory_xact_lock(" DMSG_PG_OF_RECEIVERS ", row::int4)",
     [DMSG_PG_TAKE_PENDING] = "UPDATE danemsg.pending SET owner = $1 WHERE owner = $2",
     /* Behind what waits already, so that whoever is walking finds it. */
     [DMSG_PG_TAKE_WAITING] =
@@ -105,8 +102,8 @@ const char *const dmsg_pg_texts[DMSG_PG_COUNT] = {
         " FROM danemsg.waiting WHERE owner = $2 ORDER BY row) o) n WHERE w.row = n.row",
     [DMSG_PG_STRIKE] = "DELETE FROM danemsg.receiver WHERE row = $1",
 
-    [DMSG_PG_SHARE] = "SELECT pg_advisory_xact_lock_shared(" OF_IDS ", $1::int8::int4)",
-    [DMSG_PG_ALONE] = "SELECT pg_advisory_xact_lock(" OF_IDS ", $1::int8::int4)",
+    [DMSG_PG_SHARE] = "SELECT pg_advisory_xact_lock_shared(" DMSG_PG_OF_IDS ", $1::int8::int4)",
+    [DMSG_PG_ALONE] = "SELECT pg_advisory_xact_lock(" DMSG_PG_OF_IDS ", $1::int8::int4)",
     [DMSG_PG_TIMES] =
         "SELECT newest_issued, purged_until, octets FROM danemsg.recipient WHERE row = $1",
     [DMSG_PG_FACTS] =

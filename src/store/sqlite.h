@@ -79,6 +79,7 @@
     X(OUTBOX_HURRY)                                                                                \
     X(OUTBOX_REMOVE)                                                                               \
     X(OUTBOX_DEPTHS)                                                                               \
+    X(OUTBOX_TALLY)                                                                                \
     X(OUTBOX_DUE)                                                                                  \
     X(OUTBOX_EXPIRES)                                                                              \
     X(DATA_VERSION)                                                                                \

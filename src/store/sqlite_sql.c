@@ -173,6 +173,7 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
                                " count(*) FILTER (WHERE state = 0),"
                                " count(*) FILTER (WHERE state = 2),"
                                " count(*) FILTER (WHERE attempts > 0) FROM outbox",
+    [DMSG_SQL_OUTBOX_TALLY] = "SELECT count FROM tally WHERE word = ?1",
     [DMSG_SQL_OUTBOX_DUE] = "SELECT due FROM outbox WHERE due > max(?1, 0) AND due > 0"
                             " ORDER BY due LIMIT 1",
     [DMSG_SQL_OUTBOX_EXPIRES] = "SELECT expires FROM outbox ORDER BY expires LIMIT 1",

@@ -1,19 +1,11 @@
 #include "base/fail.h"
-#include "store/backend.h"
+#include "store/change.h"
 
 #include <string.h>
 
 /* A clock that was set forward can forge at most this much of the time that lets ids be forgotten
    (doc/PROTOCOL.md, "The receiver's decision"). */
 #define PURGE_AHEAD 86400
-
-/* Budgets of unverified messages, step 7. Strangers have each zone's own, and all zones together
-   this, so that many zones do not fill the disk either. */
-static const struct dmsg_store_usage zone_budget = {DMSG_STRANGER_MESSAGES, DMSG_STRANGER_OCTETS};
-static const struct dmsg_store_usage strangers_budget = {
-    DMSG_STRANGERS_MESSAGES, DMSG_STRANGERS_OCTETS};
-static const struct dmsg_store_usage trusted_budget = {DMSG_TRUSTED_MESSAGES, DMSG_TRUSTED_OCTETS};
-static const struct dmsg_store_usage name_budget = {DMSG_NAME_MESSAGES, DMSG_NAME_OCTETS};
 
 void dmsg_store_close(struct dmsg_store **store)
 {
@@ -117,20 +109,14 @@ static bool is_judgement(int code)
            code == DMSG_E_USAGE;
 }
 
-/* What one change runs in: the caller's transaction, or one of its own. */
-struct change {
-    struct dmsg_store *store;
-    bool own;
-};
-
-static int change_begin(
-    struct change *change, struct dmsg_store *store, bool durable, struct dmsg_error *error)
+int dmsg_store_change_begin(struct dmsg_store_change *change, struct dmsg_store *store,
+    bool durable, struct dmsg_error *error)
 {
-    *change = (struct change){store, !store->in_transaction};
+    *change = (struct dmsg_store_change){store, !store->in_transaction};
     return change->own ? begin(store, durable, error) : 0;
 }
 
-static int change_end(struct change *change, int code, struct dmsg_error *error)
+int dmsg_store_change_end(struct dmsg_store_change *change, int code, struct dmsg_error *error)
 {
     if (code < 0 && !is_judgement(code))
         change->store->broken = true;
@@ -194,11 +180,11 @@ int dmsg_store_expect(struct dmsg_store *store, const struct dmsg_message *const
 int dmsg_store_accept(struct dmsg_store *store, const struct dmsg_message *message,
     struct dmsg_span topic, struct dmsg_error *error)
 {
-    struct change change;
+    struct dmsg_store_change change;
     if (!message->verified)
         return dmsg_fail(error, DMSG_E_USAGE, "only a verified message can be accepted");
     struct dmsg_store_entry entry = entry_of(store, message, topic);
-    int code = change_begin(&change, store, true, error);
+    int code = dmsg_store_change_begin(&change, store, true, error);
     if (code < 0)
         return code;
     code = accept_new(store, &entry, error);
@@ -206,7 +192,7 @@ int dmsg_store_accept(struct dmsg_store *store, const struct dmsg_message *messa
         store->counting.accepted++;
         store->has_counted = true;
     }
-    return change_end(&change, code, error);
+    return dmsg_store_change_end(&change, code, error);
 }
 
 int dmsg_store_next(
@@ -222,19 +208,19 @@ bool dmsg_store_delivers_within(const struct dmsg_store *store)
 
 int dmsg_store_delivered(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
 {
-    struct change change;
+    struct dmsg_store_change change;
     if (store->operations->note != NULL && store->operations->note(store, row))
         return 0;
-    int code = change_begin(&change, store, false, error);
+    int code = dmsg_store_change_begin(&change, store, false, error);
     if (code < 0)
         return code;
-    return change_end(&change, store->operations->delivered(store, row, error), error);
+    return dmsg_store_change_end(&change, store->operations->delivered(store, row, error), error);
 }
 
 int dmsg_store_failed(struct dmsg_store *store, int64_t row, int64_t most, struct dmsg_error *error)
 {
-    struct change change;
-    int code = change_begin(&change, store, false, error);
+    struct dmsg_store_change change;
+    int code = dmsg_store_change_begin(&change, store, false, error);
     if (code < 0)
         return code;
     code = store->operations->failed(store, row, most, error);
@@ -242,7 +228,7 @@ int dmsg_store_failed(struct dmsg_store *store, int64_t row, int64_t most, struc
         store->counting.put_aside++;
         store->has_counted = true;
     }
-    return change_end(&change, code, error);
+    return dmsg_store_change_end(&change, code, error);
 }
 
 int dmsg_store_kept(
@@ -266,106 +252,7 @@ bool dmsg_store_verified_before(struct dmsg_store *store, const struct dmsg_name
            facts.verified;
 }
 
-/* --------------------------------------------------------------------------------- waiting */
-
-/* Checked in this order: what is one name's or one zone's is said first. */
-static const struct budget {
-    bool trusted;
-    enum dmsg_store_whose whose;
-    const struct dmsg_store_usage *budget;
-    const char *name;
-} budgets[] = {
-    {true, DMSG_STORE_NAME, &name_budget, "budget of the sender"},
-    {true, DMSG_STORE_TRUSTED, &trusted_budget, "budget of known senders"},
-    {false, DMSG_STORE_ZONE, &zone_budget, "budget of the sender's zone"},
-    {false, DMSG_STORE_STRANGERS, &strangers_budget, "budget of strangers"},
-};
-
-static int check_budget(struct dmsg_store *store, const struct dmsg_store_entry *entry,
-    const struct budget *budget, struct dmsg_error *error)
-{
-    struct dmsg_store_usage used = {0};
-    const struct dmsg_store_usage *most = budget->budget;
-    int code = store->operations->usage(store, budget->whose, entry, &used, error);
-    if (code < 0)
-        return code;
-    size_t octets = entry->message->jws.size + entry->topic.size;
-    if (used.messages >= most->messages)
-        return dmsg_fail(error, DMSG_E_QUOTA, "%s: %zu messages wait for DNS already", budget->name,
-            used.messages);
-    if (octets > most->octets || used.octets > most->octets - octets)
-        return dmsg_fail(error, DMSG_E_QUOTA, "%s: the %zu octets that wait for DNS leave no room",
-            budget->name, used.octets);
-    return 0;
-}
-
-static int wait_new(
-    struct dmsg_store *store, const struct dmsg_store_entry *entry, struct dmsg_error *error)
-{
-    int code = store->operations->waits(store, entry, error);
-    if (code != 0)
-        return code < 0 ? code : 0;
-    for (size_t i = 0; code == 0 && i < sizeof budgets / sizeof budgets[0]; i++) {
-        if (budgets[i].trusted == entry->trusted)
-            code = check_budget(store, entry, &budgets[i], error);
-    }
-    return code < 0 ? code : store->operations->wait(store, entry, error);
-}
-
-int dmsg_store_wait(struct dmsg_store *store, const struct dmsg_message *message,
-    struct dmsg_span topic, bool trusted, struct dmsg_error *error)
-{
-    struct change change;
-    struct dmsg_store_entry entry = {.message = message,
-        .topic = topic,
-        .received_at = dmsg_context_now(store->context),
-        .trusted = trusted,
-        .zone = dmsg_name_zone(&message->sender)};
-    int code = change_begin(&change, store, true, error);
-    if (code < 0)
-        return code;
-    return change_end(&change, wait_new(store, &entry, error), error);
-}
-
-int dmsg_store_waiting(struct dmsg_store *store, const struct dmsg_name *sender, int64_t after,
-    struct dmsg_record *out, struct dmsg_error *error)
-{
-    return store->operations->waiting(store, sender, after, out, error);
-}
-
-int dmsg_store_waiting_last(struct dmsg_store *store, int64_t *row, struct dmsg_error *error)
-{
-    return store->operations->waiting_last(store, row, error);
-}
-
-int dmsg_store_waited(struct dmsg_store *store, int64_t row, struct dmsg_error *error)
-{
-    struct change change;
-    int code = change_begin(&change, store, true, error);
-    if (code < 0)
-        return code;
-    return change_end(&change, store->operations->waited(store, row, error), error);
-}
-
-int dmsg_store_waiting_until(struct dmsg_store *store, int64_t row, int64_t asked_at,
-    int64_t *until, struct dmsg_error *error)
-{
-    struct dmsg_store_deadline facts = {0};
-    int code = store->operations->deadline(store, row, &facts, error);
-    if (code < 0)
-        return code;
-    if (code == 0)
-        return dmsg_fail(error, DMSG_E_USAGE, "no message with this row is waiting");
-    /* A message that came before it was written came while our clock was not set yet. */
-    int64_t arrival = facts.received_at > facts.issued_at ? facts.received_at : facts.issued_at;
-    int64_t limit =
-        facts.format == DMSG_FORMAT_V1 ? facts.expires_at : facts.received_at + DMSG_POC_WAIT;
-    int64_t patience = arrival + DMSG_STRANGER_WAIT;
-    if (asked_at != 0 && patience < asked_at + DMSG_ASK_MARGIN)
-        patience = asked_at + DMSG_ASK_MARGIN;
-    *until = facts.trusted || limit < patience ? limit : patience;
-    return 0;
-}
+/* ------------------------------------------------------------------------ shared by several */
 
 bool dmsg_store_is_shared(const struct dmsg_store *store)
 {
@@ -424,11 +311,11 @@ int dmsg_store_discard(struct dmsg_store *store, int64_t before, struct dmsg_err
 int dmsg_store_note_issued(
     struct dmsg_store *store, const char *kid, int64_t expires_at, struct dmsg_error *error)
 {
-    struct change change;
-    int code = change_begin(&change, store, true, error);
+    struct dmsg_store_change change;
+    int code = dmsg_store_change_begin(&change, store, true, error);
     if (code < 0)
         return code;
-    return change_end(
+    return dmsg_store_change_end(
         &change, store->operations->note_issued(store, kid, expires_at, error), error);
 }
 

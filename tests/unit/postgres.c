@@ -75,7 +75,7 @@ static int start_server(void)
         "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=20", "-c",
         "shared_buffers=16MB", NULL};
     server = start(arguments);
-    for (int i = 0; server > 0 && i < 400 && waitpid(server, NULL, WNOHANG) == 0; i++) {
+    for (int i = 0; server > 0 && i < 2400 && waitpid(server, NULL, WNOHANG) == 0; i++) {
         if (run(ready) == 0)
             return 0;
         usleep(50000);

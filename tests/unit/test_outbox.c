@@ -1,5 +1,5 @@
 /* outbox: order, pauses, expiry, sealing, budget, and a disk that fails. */
-#include "danemsg/outbox.h"
+#include "store/outbox.h"
 
 #include "danemsg/store.h"
 #include "failing_vfs.h"
@@ -132,10 +132,10 @@ static void rows_are_never_given_twice(void)
     struct scratch scratch;
     struct dmsg_outbox *outbox = make(&scratch);
     int64_t first = put(outbox, "a.example", "1", true, NULL);
-    CHANGE(outbox, dmsg_outbox_remove(outbox, first, false, NULL));
+    CHANGE(outbox, dmsg_outbox_remove(outbox, first, DMSG_OUTGOING_DROPPED, NULL));
     CHECK(put(outbox, "a.example", "2", true, NULL) > first);
     CHECK(dmsg_outbox_begin(outbox, false, NULL) == 0);
-    CHECK(dmsg_outbox_remove(outbox, first, false, NULL) == 0);
+    CHECK(dmsg_outbox_remove(outbox, first, DMSG_OUTGOING_DROPPED, NULL) == 0);
     CHECK(dmsg_outbox_commit(outbox, NULL) == 0);
     finish(outbox, &scratch);
 }
@@ -148,7 +148,7 @@ static void changes_want_a_transaction(void)
     struct dmsg_name name = name_of("a.example");
     int64_t row = 0;
     CHECK(dmsg_outbox_put(outbox, &message, &row, NULL) == DMSG_E_USAGE);
-    CHECK(dmsg_outbox_remove(outbox, 1, false, NULL) == DMSG_E_USAGE);
+    CHECK(dmsg_outbox_remove(outbox, 1, DMSG_OUTGOING_DROPPED, NULL) == DMSG_E_USAGE);
     CHECK(dmsg_outbox_seal(outbox, 1, "id", message.content, NULL) == DMSG_E_USAGE);
     CHECK(dmsg_outbox_fail(outbox, 1, &trouble, NULL) == DMSG_E_USAGE);
     CHECK(dmsg_outbox_fail_open(outbox, &name, &trouble, NULL) == DMSG_E_USAGE);
@@ -218,7 +218,7 @@ static void sealing_takes_the_payloads_place(void)
     CHANGE(outbox, dmsg_outbox_give_up(outbox, row, &trouble, NULL));
     REQUIRE(dmsg_outbox_list(outbox, 0, &kept, NULL) == 1);
     CHECK(strcmp(kept.id, "jti") == 0 && kept.state == DMSG_OUTGOING_SEALED);
-    CHANGE(outbox, dmsg_outbox_remove(outbox, row, false, NULL));
+    CHANGE(outbox, dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_PUBLISHED, NULL));
     CHECK(dmsg_outbox_depths(outbox, &depths, NULL) == 0);
     CHECK(depths.messages == 0 && depths.octets == 0);
     finish(outbox, &scratch);
@@ -295,13 +295,52 @@ static void what_has_expired_is_not_sent(void)
     clock_is_set = false;
     CHECK(dmsg_outbox_expired(outbox, 0, &message, NULL) == 0);
     clock_is_set = true;
-    CHANGE(outbox, dmsg_outbox_remove(outbox, row, true, NULL));
+    CHANGE(outbox, dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_EXPIRED, NULL));
     CHECK(dmsg_outbox_depths(outbox, &depths, NULL) == 0);
     CHECK(depths.messages == 1 && depths.expired == 1);
     struct dmsg_outgoing late = outgoing("a.example", "3", true);
     late.expires_at = fake_now;
     CHECK(dmsg_outbox_begin(outbox, true, NULL) == 0);
     CHECK(dmsg_outbox_put(outbox, &late, &row, NULL) == DMSG_E_USAGE);
+    finish(outbox, &scratch);
+}
+
+/* Ever, over openings; of a transaction that is rolled back nothing is counted. */
+static void what_became_of_messages_is_counted(void)
+{
+    struct scratch scratch;
+    struct dmsg_outbox *outbox = make(&scratch);
+    struct dmsg_outbox_counts counts;
+    int64_t row, messages = 0, gone, octets = 0;
+    row = put(outbox, "bob.example", "ONE", false, NULL);
+    CHANGE(outbox, dmsg_outbox_seal(outbox, row, "id", dmsg_span_text("ENVELOPE"), NULL));
+    CHANGE(outbox, dmsg_outbox_fail(outbox, row, &trouble, NULL));
+    CHECK(dmsg_outbox_begin(outbox, true, NULL) == 0);
+    CHECK(dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_PUBLISHED, NULL) == 1);
+    dmsg_outbox_rollback(outbox);
+    CHECK(dmsg_outbox_counts(outbox, &counts, NULL) == 0);
+    CHECK(counts.published == 0 && counts.sealed == 1 && counts.refused == 1);
+    CHANGE(outbox, dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_PUBLISHED, NULL));
+    gone = row;
+    row = put(outbox, "bob.example", "TWO", true, NULL);
+    CHANGE(outbox, dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_EXPIRED, NULL));
+    row = put(outbox, "bob.example", "THREE", true, NULL);
+    CHANGE(outbox, dmsg_outbox_remove(outbox, row, DMSG_OUTGOING_DROPPED, NULL));
+    /* nor what is no longer there, which changes nothing */
+    CHECK(put(outbox, "bob.example", "FOUR", true, NULL) > 0);
+    CHECK(dmsg_outbox_begin(outbox, true, NULL) == 0);
+    CHECK(dmsg_outbox_note_issued(outbox, "kid", fake_now, NULL) == 0);
+    CHECK(dmsg_outbox_seal(outbox, gone, "id", dmsg_span_text("ENVELOPE"), NULL) == 0);
+    CHECK(dmsg_outbox_fail(outbox, gone, &trouble, NULL) == 0);
+    CHECK(dmsg_outbox_remove(outbox, gone, DMSG_OUTGOING_PUBLISHED, NULL) == 0);
+    CHECK(dmsg_outbox_commit(outbox, NULL) == 0);
+    CHECK(dmsg_outbox_usage(outbox, DMSG_OUTBOX_BUDGET, &messages, &octets, NULL) == 0);
+    CHECK(messages == 1 && octets == 4);
+    dmsg_outbox_close(&outbox);
+    outbox = open_or_die(&scratch);
+    CHECK(dmsg_outbox_counts(outbox, &counts, NULL) == 0);
+    CHECK(counts.published == 1 && counts.sealed == 1 && counts.refused == 1);
+    CHECK(counts.expired == 1);
     finish(outbox, &scratch);
 }
 
@@ -323,7 +362,7 @@ static void it_is_bounded(void)
     CHECK(put(outbox, "a.example", "2", true, &error) > first);
     CHECK(put(outbox, "a.example", "3", true, &error) == DMSG_E_QUOTA);
     CHECK(strstr(error.text, "the outbox is full: 100000 messages") != NULL);
-    CHANGE(outbox, dmsg_outbox_remove(outbox, first, false, NULL));
+    CHANGE(outbox, dmsg_outbox_remove(outbox, first, DMSG_OUTGOING_DROPPED, NULL));
     CHECK(put(outbox, "a.example", "4", true, &error) > first);
     execute(&scratch, "UPDATE budget SET messages = 3, octets = 1073741823 WHERE whose = 'O'");
     CHECK(put(outbox, "a.example", "5", true, &error) > first);
@@ -441,7 +480,8 @@ static const struct test tests[] = {TEST(all_of_a_message_is_kept),
     TEST(rows_are_never_given_twice), TEST(changes_want_a_transaction),
     TEST(order_is_kept_for_each_recipient), TEST(sealing_takes_the_payloads_place),
     TEST(pauses_grow), TEST(a_name_without_a_key_is_left_for_a_while),
-    TEST(what_has_expired_is_not_sent), TEST(it_is_bounded), TEST(others_changes_are_noticed),
+    TEST(what_has_expired_is_not_sent), TEST(what_became_of_messages_is_counted),
+    TEST(it_is_bounded), TEST(others_changes_are_noticed),
     TEST(keys_are_noted_with_what_they_sealed), TEST(a_disk_that_fails_loses_nothing)};
 
 int main(void)

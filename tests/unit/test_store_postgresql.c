@@ -197,7 +197,7 @@ static void what_a_dead_one_has_left_is_taken_over(void)
     execute(store, "UPDATE danemsg.receiver SET beat = '-infinity' WHERE name = 'dead'");
     /* the server notices the end of a connection in its own time */
     int code = 0;
-    for (int i = 0; i < 200 && (code = dmsg_store_take_over(store, NULL)) == 0; i++)
+    for (int i = 0; i < 6000 && (code = dmsg_store_take_over(store, NULL)) == 0; i++)
         usleep(20000);
     CHECK(code == 1 && dmsg_store_take_over(store, NULL) == 0);
     REQUIRE(dmsg_store_next(store, 0, &record, NULL) == 1);
@@ -225,7 +225,7 @@ static void one_that_lives_keeps_its_own(void)
     /* one that says goodbye need not be missed first */
     dmsg_store_close(&one);
     int code = 0;
-    for (int i = 0; i < 200 && (code = dmsg_store_take_over(other, NULL)) == 0; i++)
+    for (int i = 0; i < 6000 && (code = dmsg_store_take_over(other, NULL)) == 0; i++)
         usleep(20000);
     CHECK(code == 1 && count_next(other) == 1);
     dmsg_store_close(&other);
@@ -330,6 +330,15 @@ static void an_older_version_is_brought_up_to_date(void)
     execute(store, "ALTER TABLE danemsg.inbox DROP COLUMN stale");
     execute(store, "ALTER TABLE danemsg.pending DROP COLUMN octets");
     execute(store, "UPDATE danemsg.version SET number = 1");
+    /* while one of the older version runs, the tables stay what they are */
+    const char *why;
+    struct dmsg_store *newer = NULL;
+    struct dmsg_error error = {0};
+    struct dmsg_name me = name_of("older.example");
+    CHECK(dmsg_store_open_postgresql(&newer, &context, postgres_url(&why), &me, "two", &error) ==
+              DMSG_E_LOCAL &&
+          newer == NULL);
+    CHECK(strstr(error.text, "1 receiver(s) of that version run with it") != NULL);
     dmsg_store_close(&store);
     store = open_member("older.example", "one");
     REQUIRE(store != NULL);
@@ -337,6 +346,63 @@ static void an_older_version_is_brought_up_to_date(void)
     CHECK(counts.accepted == 3 && counts.put_aside == 1 && counts.delivered == 1);
     CHECK(dmsg_store_pending(store, &octets, NULL) == 0 && octets == before);
     CHECK(accept_one(store, "alice.example", "4") == 0);
+    dmsg_store_close(&store);
+}
+
+static void take_number(void *user, const struct dmsg_pq_rows *rows)
+{
+    if (dmsg_pq_rows_count(rows) == 1)
+        *(int64_t *)user = dmsg_pq_rows_number(rows, 0, 0);
+}
+
+/* Does a commit of the session wait for the disk? */
+static bool is_durable(struct dmsg_store *store)
+{
+    struct dmsg_postgresql *pg = dmsg_pg_of(store);
+    int64_t durable = 0;
+    CHECK(dmsg_pq_queue_asking(pg->pq,
+              "SELECT 1::int8 WHERE current_setting('synchronous_commit') = 'on'", take_number,
+              &durable, NULL) == 0);
+    CHECK(dmsg_pq_sync(pg->pq, NULL) == 0);
+    return durable == 1;
+}
+
+/* Whatever the server was told: what a broker is told that we have must be there. */
+static void a_commit_waits_for_the_disk(void)
+{
+    static const char set[] = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET"
+                              " synchronous_commit = off', current_database()); END $$";
+    static const char reset[] = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET"
+                                " synchronous_commit', current_database()); END $$";
+    NEED_SERVER();
+    struct dmsg_store *store = open_member("durable.example", "one");
+    REQUIRE(store != NULL);
+    execute(store, set);
+    dmsg_store_close(&store);
+    store = open_member("durable.example", "one");
+    REQUIRE(store != NULL);
+    execute(store, reset);
+    CHECK(is_durable(store));
+    CHECK(dmsg_store_begin(store, NULL) == 0 && is_durable(store));
+    CHECK(dmsg_store_commit(store, NULL) == 0);
+    CHECK(dmsg_store_begin_relaxed(store, NULL) == 0 && !is_durable(store));
+    CHECK(dmsg_store_commit(store, NULL) == 0 && is_durable(store));
+    dmsg_store_close(&store);
+}
+
+/* A server answers COMMIT of a transaction that has failed with ROLLBACK, and no error. */
+static void what_the_server_rolled_back_is_not_committed(void)
+{
+    NEED_SERVER();
+    struct dmsg_store *store = open_member("rolled.example", "one");
+    struct dmsg_error error = {0};
+    REQUIRE(store != NULL);
+    struct dmsg_postgresql *pg = dmsg_pg_of(store);
+    CHECK(dmsg_store_begin(store, NULL) == 0);
+    CHECK(dmsg_pq_queue_text(pg->pq, "SELECT 1/0", NULL) == 0 && dmsg_pq_sync(pg->pq, NULL) < 0);
+    CHECK(dmsg_store_commit(store, &error) == DMSG_E_INTERNAL);
+    CHECK(strstr(error.text, "was rolled back") != NULL);
+    CHECK(accept_one(store, "alice.example", "1") == 0);
     dmsg_store_close(&store);
 }
 
@@ -476,5 +542,6 @@ TEST_MAIN(TEST(what_one_has_seen_another_refuses), TEST(at_the_same_moment_one_o
     TEST(what_a_dead_one_has_left_is_taken_over), TEST(one_that_lives_keeps_its_own),
     TEST(a_start_finds_its_own_again), TEST(a_restart_of_the_server_loses_nothing),
     TEST(what_is_no_store_of_ours_is_refused), TEST(an_older_version_is_brought_up_to_date),
+    TEST(a_commit_waits_for_the_disk), TEST(what_the_server_rolled_back_is_not_committed),
     TEST(receivers_count_together), TEST(it_can_be_looked_at_meanwhile),
     TEST(a_zone_forgets_at_its_own_expense), TEST(delivered_messages_go_by_time_and_size))
