@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,6 +358,19 @@ static int fail_call(struct dmsg_link *link, int code, struct dmsg_error *error)
     }
 }
 
+/* With TLS it writes at once, and where a port refuses as fast (on the own machine) that takes the
+   socket's error, which nobody would see again: only errno has it still. */
+static int early_failure(const struct dmsg_link *link)
+{
+    int number = errno, pending = 0;
+    socklen_t size = sizeof pending;
+    struct pollfd wait = {.fd = dmsg_link_fd(link)};
+    if (link->tls == NULL || poll(&wait, 1, 0) != 1 || (wait.revents & POLLHUP) == 0)
+        return 0;
+    (void)getsockopt(wait.fd, SOL_SOCKET, SO_ERROR, &pending, &size);
+    return pending != 0 ? pending : number;
+}
+
 int dmsg_link_open(struct dmsg_link *link, const char *address, int port, struct dmsg_error *error)
 {
     link->why[0] = '\0';
@@ -365,6 +379,11 @@ int dmsg_link_open(struct dmsg_link *link, const char *address, int port, struct
         link->tls->why[0] = '\0';
     errno = 0;
     int code = mosquitto_connect_async(link->mosquitto, address, port, link->keepalive);
+    int failure = code == MOSQ_ERR_SUCCESS ? early_failure(link) : 0;
+    if (failure != 0) {
+        errno = failure;
+        code = MOSQ_ERR_ERRNO;
+    }
     return code == MOSQ_ERR_SUCCESS ? 0 : fail_call(link, code, error);
 }
 

@@ -3,6 +3,8 @@
 #include "base/fail.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -10,13 +12,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int fail_file(struct dmsg_error *error, const char *what, const char *file)
+#define CERTIFICATES_WANTED "certificates in PEM are wanted"
+
+static int fail_reason(
+    struct dmsg_error *error, const char *what, const char *file, const char *reason)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    int code = dmsg_fail(error, DMSG_E_LOCAL, "%s %s cannot be used: %s", what, file,
-        reason != NULL ? reason : "not readable");
+    return dmsg_fail(error, DMSG_E_LOCAL, "%s %s cannot be used: %s", what, file, reason);
+}
+
+/* The first error is nearest to the file; those above it say only through which library it came. */
+static int fail_file(
+    struct dmsg_error *error, const char *what, const char *file, const char *wanted)
+{
+    unsigned long first = ERR_peek_error();
+    const char *reason = ERR_reason_error_string(first);
+    char both[200];
+    snprintf(both, sizeof both, "%s; %s", reason != NULL ? reason : "not readable", wanted);
     ERR_clear_error();
-    return code;
+    return fail_reason(
+        error, what, file, ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : both);
+}
+
+/* OpenSSL looks into it only when it has a certificate to judge. */
+static int load_folder(SSL_CTX *context, const char *folder, struct dmsg_error *error)
+{
+    static const char what[] = "the certificate authorities' folder";
+    DIR *opened = opendir(folder);
+    if (opened == NULL)
+        return fail_reason(error, what, folder, strerror(errno));
+    closedir(opened);
+    return SSL_CTX_load_verify_dir(context, folder) == 1
+               ? 0
+               : fail_file(error, what, folder, CERTIFICATES_WANTED);
 }
 
 static void remember(struct dmsg_mqtt_tls *tls, X509 *certificate)
@@ -88,10 +115,9 @@ static int load_authorities(
         return 0;
     }
     if (config->ca_file != NULL && SSL_CTX_load_verify_file(context, config->ca_file) != 1)
-        return fail_file(error, "the certificate authorities' file", config->ca_file);
-    if (config->ca_folder != NULL && SSL_CTX_load_verify_dir(context, config->ca_folder) != 1)
-        return fail_file(error, "the certificate authorities' folder", config->ca_folder);
-    return 0;
+        return fail_file(
+            error, "the certificate authorities' file", config->ca_file, CERTIFICATES_WANTED);
+    return config->ca_folder != NULL ? load_folder(context, config->ca_folder, error) : 0;
 }
 
 /* Objects, of which a key in hardware can be one. */
@@ -124,9 +150,14 @@ static int load_client(
             "a client certificate for the broker needs its key and vice versa");
     SSL_CTX_set_default_passwd_cb(context, no_password);
     if (SSL_CTX_use_certificate_chain_file(context, config->certificate) != 1)
-        return fail_file(error, "the client certificate", config->certificate);
+        return fail_file(error, "the client certificate", config->certificate, CERTIFICATES_WANTED);
     if (SSL_CTX_use_PrivateKey_file(context, config->key, SSL_FILETYPE_PEM) != 1)
-        return fail_file(error, "the client certificate's key", config->key);
+        return fail_file(error, "the client certificate's key", config->key,
+            "its private key in PEM, without a passphrase, is wanted");
+    /* A key of another kind than the certificate's is put beside it without a word. */
+    if (SSL_CTX_check_private_key(context) != 1)
+        return fail_reason(error, "the client certificate's key", config->key,
+            "it is not that of the client certificate");
     return 0;
 }
 
@@ -147,6 +178,7 @@ static int ask_for_protocol(SSL_CTX *context, const char *protocol, struct dmsg_
 static int prepare(
     struct dmsg_mqtt_tls *tls, const struct dmsg_mqtt_config *config, struct dmsg_error *error)
 {
+    ERR_clear_error();
     tls->context = SSL_CTX_new(TLS_client_method());
     int least = config->tls_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION;
     if (tls->context == NULL || SSL_CTX_set_min_proto_version(tls->context, least) != 1)

@@ -8,28 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define START_TRIES 500 /* of 10 ms: a loaded machine may take its time */
+#define START_TRIES 12000 /* of 10 ms: a loaded machine may take its time */
+
+/* Ports that no connection gets by chance (ip(7), ip_local_port_range: from 32768 on), so that one
+   stays free until its broker runs, and while it is away. */
+#define PORT_FIRST 12000
+#define PORT_COUNT 20000
 
 const char *broker_missing(void)
 {
     return access(BROKER_PROGRAM, X_OK) == 0 ? NULL : BROKER_PROGRAM " is not installed";
 }
 
-int listen_on_loopback(int *port)
+static int listen_on(int wanted, int *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)wanted),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 8) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+        close(fd);
         return -1;
+    }
     *port = ntohs(address.sin_port);
     return fd;
+}
+
+int listen_on_loopback(int *port)
+{
+    return listen_on(0, port);
 }
 
 static bool answers(int port)
@@ -49,10 +64,17 @@ bool broker_prepare(struct broker *broker)
     snprintf(broker->folder, sizeof broker->folder, "/tmp/danemsg-broker-XXXXXX");
     if (mkdtemp(broker->folder) == NULL)
         return false;
-    int fd = listen_on_loopback(&broker->port);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    for (int i = 0; i < PORT_COUNT; i++) {
+        uint32_t chance;
+        if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
+            return false;
+        int fd = listen_on((int)(PORT_FIRST + chance % PORT_COUNT), &broker->port);
+        if (fd >= 0) {
+            close(fd);
+            return true;
+        }
+    }
+    return false;
 }
 
 void broker_path(const struct broker *broker, const char *name, char *out, size_t size)

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define START_TRIES 500 /* of 10 ms: a loaded machine may take its time */
+#define START_TRIES 12000 /* of 10 ms: a loaded machine may take its time */
 
 static int loopback(int port, bool listening)
 {

@@ -108,7 +108,8 @@ static void acknowledgement_is_held_back(void)
         CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0); /* as after a commit that failed */
         CHECK(dmsg_mqtt_packet(mqtt, 0) == NULL);
         CHECK_ROW(client_take(mqtt, 5, WAIT) == 5, "version %d, again", versions[v]);
-        CHECK(client_next_batch(mqtt, QUIET) == 0); /* the broker reads the acknowledgements */
+        CHECK(client_next_batch(mqtt, QUIET) == 0);
+        client_settle(mqtt);
         CHECK(dmsg_mqtt_reconnect(mqtt, NULL) == 0);
         CHECK_ROW(client_next_batch(mqtt, QUIET) == 0, "version %d, not again", versions[v]);
 
@@ -120,6 +121,7 @@ static void acknowledgement_is_held_back(void)
         REQUIRE(mqtt != NULL);
         CHECK_ROW(client_take(mqtt, 3, WAIT) == 3, "version %d, after free", versions[v]);
         CHECK(client_next_batch(mqtt, QUIET) == 0);
+        client_settle(mqtt);
         dmsg_mqtt_free(&mqtt);
         mqtt = client_connect(&config);
         REQUIRE(mqtt != NULL);
@@ -566,7 +568,7 @@ static int accept_client(int listener, struct dmsg_mqtt *mqtt)
     struct timeval patience = {.tv_sec = WAIT / 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     struct pollfd client = {.fd = fd, .events = POLLIN};
-    for (int i = 0; i < 50 && poll(&client, 1, 0) == 0; i++) /* until CONNECT comes */
+    for (int i = 0; i < WAIT / 20 && poll(&client, 1, 0) == 0; i++) /* until CONNECT comes */
         (void)client_turn(mqtt, 20, NULL);
     return read(fd, packet, sizeof packet) > 0 ? fd : -1;
 }
