@@ -24,7 +24,10 @@ static int prepare_own_keys(struct dmsg_opener *opener, struct dmsg_error *error
         struct own_key *own = &opener->own[opener->own_count];
         if ((key->purposes & DMSG_FOR_ENCRYPTION) == 0)
             continue;
-        int result = dmsg_jose_key_new(&own->key, opener->jose, key->key, DMSG_USE_DECRYPT, error);
+        int result = key->uri != NULL ? dmsg_jose_new(&own->jose, key->context, error) : 0;
+        if (result == 0)
+            result = dmsg_jose_key_new(&own->key, own->jose != NULL ? own->jose : opener->jose,
+                key->key, DMSG_USE_DECRYPT, error);
         if (result < 0)
             return result;
         own->identity_key = key;
@@ -61,8 +64,10 @@ void dmsg_opener_free(struct dmsg_opener **opener)
 {
     if (opener == NULL || *opener == NULL)
         return;
-    for (size_t i = 0; i < OWN_KEYS_MAX; i++)
+    for (size_t i = 0; i < OWN_KEYS_MAX; i++) {
         dmsg_jose_key_free(&(*opener)->own[i].key);
+        dmsg_jose_free(&(*opener)->own[i].jose);
+    }
     dmsg_keyring_done(&(*opener)->senders);
     dmsg_x5c_cache_done(&(*opener)->x5c);
     dmsg_jose_free(&(*opener)->jose);

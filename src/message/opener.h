@@ -11,6 +11,7 @@
 struct own_key {
     const struct dmsg_identity_key *identity_key;
     struct dmsg_jose_key *key;
+    struct dmsg_jose *jose; /* of a key in hardware, whose context is another; else NULL */
 };
 
 struct dmsg_opener {

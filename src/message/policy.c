@@ -15,7 +15,8 @@ int dmsg_policy_judge(const struct dmsg_policy *policy, const struct dmsg_name *
     enum dmsg_format format, struct dmsg_error *error)
 {
     if (policy->allow_count > 0 && !matches(policy->allow, policy->allow_count, sender))
-        return dmsg_fail(error, DMSG_E_POLICY, "%s is not allowed here (--allow)", sender->text);
+        return dmsg_fail(error, DMSG_E_POLICY,
+            "%s is not among the senders that are accepted here (--allow, --from)", sender->text);
     if (format != DMSG_FORMAT_POC)
         return 0;
     if (!policy->accept_any_poc && !matches(policy->accept_poc, policy->accept_poc_count, sender))

@@ -40,7 +40,7 @@ int dmsg_sealer_new(struct dmsg_sealer **out, const struct dmsg_context *context
     sealer->context = context;
     sealer->identity = identity;
     sealer->own = own;
-    int result = dmsg_jose_new(&sealer->jose, context, error);
+    int result = dmsg_jose_new(&sealer->jose, own->uri != NULL ? own->context : context, error);
     if (result == 0)
         result = dmsg_jose_key_new(&sealer->signing, sealer->jose, own->key, DMSG_USE_SIGN, error);
     if (result < 0) {

@@ -98,10 +98,21 @@ void dmsg_pool_finish(struct dmsg_pool *pool)
 
 /* ---------------------------------------------------------------------------- start and end */
 
-static int wanted_threads(int configured)
+/* A token does one thing at a time, and its library need not know of threads. */
+static bool has_token(const struct dmsg_identity *identity)
+{
+    size_t count = identity != NULL ? dmsg_identity_key_count(identity) : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (dmsg_identity_key_get(identity, i)->uri != NULL)
+            return true;
+    }
+    return false;
+}
+
+static int wanted_threads(const struct dmsg_pool_config *config)
 {
     cpu_set_t usable;
-    int count = configured;
+    int count = has_token(config->identity) ? 1 : config->threads;
     if (count <= 0)
         count = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
     return count < DMSG_POOL_THREADS_MAX ? count : DMSG_POOL_THREADS_MAX;
@@ -139,7 +150,7 @@ int dmsg_pool_new(
     struct dmsg_pool **out, const struct dmsg_pool_config *config, struct dmsg_error *error)
 {
     int result = 1;
-    int wanted = wanted_threads(config->threads);
+    int wanted = wanted_threads(config);
     struct dmsg_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL)
         return dmsg_fail_memory(error);

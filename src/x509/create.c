@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "base/utf8.h"
+#include "x509/certificate.h"
 #include "x509/extensions.h"
 
 #include <openssl/bn.h>
@@ -10,6 +11,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rsa.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Octets of a serial number: positive, unique without a register (RFC 5280 section 4.1.2.2 allows
@@ -148,6 +150,8 @@ static int make_subject(
 struct signer {
     EVP_PKEY *key;
     const char *digest; /* NULL: the key's own */
+    const struct dmsg_context *context;
+    unsigned purposes;
 };
 
 /* Everything that is the same for each certificate of one creation. */
@@ -163,7 +167,8 @@ static int fetch_digest(EVP_MD **out, const struct issue *issue, struct dmsg_err
     *out = NULL;
     if (issue->signer.digest == NULL)
         return 0;
-    *out = EVP_MD_fetch(issue->context->library, issue->signer.digest, issue->context->properties);
+    const struct dmsg_context *context = issue->signer.context;
+    *out = EVP_MD_fetch(context->library, issue->signer.digest, context->properties);
     return *out == NULL ? dmsg_fail_openssl(error, "fetching a digest") : 0;
 }
 
@@ -189,13 +194,15 @@ static bool set_dates(X509 *certificate, const struct issue *issue)
 static int certify(X509 **out, const struct issue *issue, EVP_PKEY *key, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_cleanup_x509)
-    X509 *made = X509_new_ex(issue->context->library, issue->context->properties);
+    X509 *made = X509_new_ex(issue->signer.context->library, issue->signer.context->properties);
     DMSG_CLEANUP(cleanup_md) EVP_MD *digest = NULL;
     DMSG_CLEANUP(dmsg_cleanup_extensions) STACK_OF(X509_EXTENSION) *extensions = NULL;
     int status = fetch_digest(&digest, issue, error);
     if (status == 0)
         status = dmsg_extensions_for_certificate(&extensions, issue->wanted->name,
-            X509_NAME_entry_count(issue->subject) == 0, key, issue->signer.key, error);
+            X509_NAME_entry_count(issue->subject) == 0, key,
+            key == issue->signer.key ? issue->signer.purposes : DMSG_FOR_ENCRYPTION,
+            issue->signer.key, error);
     if (status < 0)
         return status;
     if (made == NULL || X509_set_version(made, X509_VERSION_3) != 1 || !set_dates(made, issue) ||
@@ -219,13 +226,15 @@ static int certify(X509 **out, const struct issue *issue, EVP_PKEY *key, struct 
 static int request(X509_REQ **out, const struct issue *issue, struct dmsg_error *error)
 {
     DMSG_CLEANUP(cleanup_request)
-    X509_REQ *made = X509_REQ_new_ex(issue->context->library, issue->context->properties);
+    X509_REQ *made =
+        X509_REQ_new_ex(issue->signer.context->library, issue->signer.context->properties);
     DMSG_CLEANUP(cleanup_md) EVP_MD *digest = NULL;
     DMSG_CLEANUP(dmsg_cleanup_extensions) STACK_OF(X509_EXTENSION) *extensions = NULL;
     int status = fetch_digest(&digest, issue, error);
     if (status == 0)
         status = dmsg_extensions_for_request(&extensions, issue->wanted->name,
-            X509_NAME_entry_count(issue->subject) == 0, issue->signer.key, error);
+            X509_NAME_entry_count(issue->subject) == 0, issue->signer.key, issue->signer.purposes,
+            error);
     if (status < 0)
         return status;
     if (made == NULL || X509_REQ_set_version(made, X509_REQ_VERSION_1) != 1 ||
@@ -251,23 +260,59 @@ static int check_wanted(const struct dmsg_creation *wanted, struct dmsg_error *e
     return 0;
 }
 
+static const char *digest_for(const EVP_PKEY *key)
+{
+    char description[DMSG_KEY_DESCRIPTION_SIZE];
+    dmsg_key_describe(description, key);
+    for (size_t i = 0; i < sizeof key_types / sizeof key_types[0]; i++) {
+        const struct key_type *type = &key_types[i];
+        if (EVP_PKEY_is_a(key, type->algorithm) &&
+            (type->group == NULL || strstr(description, type->group) != NULL))
+            return type->digest;
+    }
+    return NULL;
+}
+
+/* The key of the certificate, made or taken, and what signs with it. */
+static int find_signer(struct signer *out, struct dmsg_material *made,
+    const struct dmsg_context *context, const struct dmsg_creation *wanted,
+    struct dmsg_error *error)
+{
+    const struct dmsg_hardware_key *hardware = wanted->hardware;
+    int status = 0;
+    if (hardware == NULL) {
+        status = generate(&made->key, context, &key_types[wanted->type], error);
+    } else {
+        made->uri = strdup(hardware->uri);
+        if (made->uri == NULL)
+            return dmsg_fail_memory(error);
+        if (EVP_PKEY_up_ref(hardware->key) != 1)
+            return dmsg_fail_openssl(error, "keeping a key");
+        made->key = hardware->key;
+    }
+    if (status == 0)
+        *out = (struct signer){made->key, digest_for(made->key),
+            hardware != NULL ? hardware->context : context,
+            hardware != NULL ? hardware->purposes : dmsg_key_purposes(made->key, NULL)};
+    return status;
+}
+
 int dmsg_material_create(struct dmsg_material *out, const struct dmsg_context *context,
     const struct dmsg_creation *wanted, struct dmsg_error *error)
 {
-    const struct key_type *type = &key_types[wanted->type];
     DMSG_CLEANUP(dmsg_material_done) struct dmsg_material made = {0};
     DMSG_CLEANUP(cleanup_x509_name) X509_NAME *subject = X509_NAME_new();
     int status = check_wanted(wanted, error);
     if (status == 0)
         status = subject == NULL ? dmsg_fail_memory(error) : make_subject(subject, wanted, error);
-    if (status == 0)
-        status = generate(&made.key, context, type, error);
 
-    struct issue issue = {context, wanted, subject, {made.key, type->digest}};
+    struct issue issue = {context, wanted, subject, {0}};
+    if (status == 0)
+        status = find_signer(&issue.signer, &made, context, wanted, error);
     if (status == 0)
         status = wanted->request ? request(&made.request, &issue, error)
                                  : certify(&made.certificate, &issue, made.key, error);
-    if (status == 0 && wanted->type == DMSG_KEY_ED25519) {
+    if (status == 0 && (issue.signer.purposes & DMSG_FOR_ENCRYPTION) == 0) {
         status = generate(&made.encryption_key, context, &x25519, error);
         if (status == 0)
             status = certify(&made.encryption_certificate, &issue, made.encryption_key, error);
@@ -285,6 +330,9 @@ void dmsg_material_done(struct dmsg_material *material)
     if (material == NULL)
         return;
     EVP_PKEY_free(material->key);
+    if (material->uri != NULL)
+        OPENSSL_cleanse(material->uri, strlen(material->uri));
+    free(material->uri);
     X509_free(material->certificate);
     X509_REQ_free(material->request);
     EVP_PKEY_free(material->encryption_key);

@@ -48,20 +48,30 @@ struct dmsg_subject {
     const char *organization;
 };
 
+/* A key that is in a token already. */
+struct dmsg_hardware_key {
+    EVP_PKEY *key;
+    const struct dmsg_context *context; /* in which it signs */
+    const char *uri;                    /* what its file will hold, with a PIN in it perhaps */
+    unsigned purposes;                  /* what it was seen to do; signing at least */
+};
+
 struct dmsg_creation {
     const struct dmsg_name *name;
-    enum dmsg_key_type type;
-    int days;     /* 1 to DMSG_DAYS_MAX */
-    bool request; /* a CSR in place of the self-signed certificate */
+    enum dmsg_key_type type;                  /* of a new key */
+    const struct dmsg_hardware_key *hardware; /* in its place; NULL: a new key is made */
+    int days;                                 /* 1 to DMSG_DAYS_MAX */
+    bool request;                             /* a CSR in place of the self-signed certificate */
     struct dmsg_subject subject;
 };
 
 /* What a creation makes. Members that are not wanted are NULL. */
 struct dmsg_material {
     EVP_PKEY *key;
+    char *uri; /* where it is, when it is in hardware: for NAME.key.uri */
     X509 *certificate;
     X509_REQ *request;
-    EVP_PKEY *encryption_key;     /* X25519, with DMSG_KEY_ED25519 */
+    EVP_PKEY *encryption_key;     /* X25519, where the key cannot decrypt */
     X509 *encryption_certificate; /* signed by key, since X25519 cannot sign */
 };
 
@@ -69,8 +79,9 @@ struct dmsg_material {
  * Makes keys, and certificates v3: SAN dNSName with the name (critical when the subject is empty,
  * RFC 5280 section 4.2.1.6), subject and authority key identifier, critical KeyUsage by the key's
  * type, CA:FALSE, a random serial of 127 bits. The subject gets a CN only where the name fits
- * into its 64 characters. DMSG_E_USAGE: days or a part of the subject out of bounds; DMSG_E_NAME:
- * the name is too long for an own one. out is set on success only.
+ * into its 64 characters. A key in hardware that only signs gets an X25519 key beside it, as
+ * Ed25519 does. DMSG_E_USAGE: days or a part of the subject out of bounds; DMSG_E_NAME: the name is
+ * too long for an own one. out is set on success only.
  */
 int dmsg_material_create(struct dmsg_material *out, const struct dmsg_context *context,
     const struct dmsg_creation *wanted, struct dmsg_error *error) DMSG_MUST_CHECK;

@@ -46,12 +46,13 @@ static bool add_names(
     return add(to, NID_subject_alt_name, names, empty_subject ? ADD_CRITICAL : ADD_PLAIN);
 }
 
-static bool add_key_usage(STACK_OF(X509_EXTENSION) * *to, const EVP_PKEY *key)
+static bool add_key_usage(STACK_OF(X509_EXTENSION) * *to, const EVP_PKEY *key, unsigned purposes)
 {
     DMSG_CLEANUP(cleanup_bits) ASN1_BIT_STRING *bits = ASN1_BIT_STRING_new();
-    bool sign = !EVP_PKEY_is_a(key, "X25519");
-    bool encipher = EVP_PKEY_is_a(key, "RSA");
-    bool agree = EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "X25519");
+    bool sign = (purposes & DMSG_FOR_SIGNATURES) != 0;
+    bool decrypt = (purposes & DMSG_FOR_ENCRYPTION) != 0;
+    bool encipher = decrypt && EVP_PKEY_is_a(key, "RSA");
+    bool agree = decrypt && !encipher;
     return bits != NULL && ASN1_BIT_STRING_set_bit(bits, DIGITAL_SIGNATURE, sign) == 1 &&
            ASN1_BIT_STRING_set_bit(bits, KEY_ENCIPHERMENT, encipher) == 1 &&
            ASN1_BIT_STRING_set_bit(bits, KEY_AGREEMENT, agree) == 1 &&
@@ -95,10 +96,11 @@ static bool add_end_entity(STACK_OF(X509_EXTENSION) * *to)
 }
 
 int dmsg_extensions_for_certificate(STACK_OF(X509_EXTENSION) * *out, const struct dmsg_name *name,
-    bool empty_subject, EVP_PKEY *key, EVP_PKEY *issuer, struct dmsg_error *error)
+    bool empty_subject, EVP_PKEY *key, unsigned purposes, EVP_PKEY *issuer,
+    struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_cleanup_extensions) STACK_OF(X509_EXTENSION) *made = NULL;
-    if (!add_identifiers(&made, key, issuer) || !add_key_usage(&made, key) ||
+    if (!add_identifiers(&made, key, issuer) || !add_key_usage(&made, key, purposes) ||
         !add_end_entity(&made) || !add_names(&made, name, empty_subject))
         return dmsg_fail_openssl(error, "making a certificate's extensions");
     *out = made;
@@ -107,10 +109,10 @@ int dmsg_extensions_for_certificate(STACK_OF(X509_EXTENSION) * *out, const struc
 }
 
 int dmsg_extensions_for_request(STACK_OF(X509_EXTENSION) * *out, const struct dmsg_name *name,
-    bool empty_subject, EVP_PKEY *key, struct dmsg_error *error)
+    bool empty_subject, EVP_PKEY *key, unsigned purposes, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_cleanup_extensions) STACK_OF(X509_EXTENSION) *made = NULL;
-    if (!add_key_usage(&made, key) || !add_names(&made, name, empty_subject))
+    if (!add_key_usage(&made, key, purposes) || !add_names(&made, name, empty_subject))
         return dmsg_fail_openssl(error, "making a request's extensions");
     *out = made;
     made = NULL;

@@ -193,6 +193,12 @@ int dmsg_file_read_secret(struct dmsg_buffer *out, const char *path, struct dmsg
     return read_path(out, path, true, error);
 }
 
+int dmsg_file_read_secret_in(struct dmsg_buffer *out, const struct dmsg_folder *folder,
+    const char *file, struct dmsg_error *error)
+{
+    return read_file(out, folder, file, true, error);
+}
+
 int dmsg_file_read_text(struct dmsg_buffer *out, const struct dmsg_folder *folder, const char *file,
     struct dmsg_error *error)
 {

@@ -43,6 +43,12 @@ struct dmsg_file {
     enum dmsg_file_kind kind;
 };
 
+/* Either kind of file that a private key is loaded by; a role has one of them. */
+static inline bool dmsg_file_is_key(enum dmsg_file_kind kind)
+{
+    return kind == DMSG_FILE_KEY || kind == DMSG_FILE_KEY_URI;
+}
+
 /* All of a name's files, in the order of roles. */
 #define DMSG_FILES_MAX (3 * 2 * DMSG_FILE_KINDS)
 
@@ -89,6 +95,10 @@ int dmsg_file_read_key(EVP_PKEY **out, const struct dmsg_context *context,
    Refused as above. */
 int dmsg_file_read_secret(
     struct dmsg_buffer *out, const char *path, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* The same of a file of an identity's. */
+int dmsg_file_read_secret_in(struct dmsg_buffer *out, const struct dmsg_folder *folder,
+    const char *file, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Appends a file that holds no secret, at most out->limit - 1 octets. DMSG_E_LOCAL. */
 int dmsg_file_read_text(struct dmsg_buffer *out, const struct dmsg_folder *folder, const char *file,

@@ -79,19 +79,23 @@ static int delete_file(const struct mover *mover, struct dmsg_file which)
     return settle(mover, unlinkat(mover->folder->fd, file, 0), "removing", file);
 }
 
-/* Certificates and requests, and the key last: no certificate is left without its key. */
+/* Certificates and requests, and the key last: no certificate is left without its key. One in
+   hardware stays there. */
 static int delete_pair(const struct mover *mover, enum dmsg_key_role role, bool encryption)
 {
     int status = delete_file(mover, (struct dmsg_file){role, encryption, DMSG_FILE_CERTIFICATE});
     if (status == 0)
         status = delete_file(mover, (struct dmsg_file){role, encryption, DMSG_FILE_REQUEST});
+    if (status == 0)
+        status = delete_file(mover, (struct dmsg_file){role, encryption, DMSG_FILE_KEY_URI});
     return status == 0 ? delete_file(mover, (struct dmsg_file){role, encryption, DMSG_FILE_KEY})
                        : status;
 }
 
 static const enum dmsg_file_kind moved_kinds[] = {
-    DMSG_FILE_KEY, DMSG_FILE_CERTIFICATE, DMSG_FILE_REQUEST};
+    DMSG_FILE_KEY, DMSG_FILE_KEY_URI, DMSG_FILE_CERTIFICATE, DMSG_FILE_REQUEST};
 #define MOVED_COUNT (sizeof moved_kinds / sizeof moved_kinds[0])
+#define MOVED_KEYS 2 /* of them */
 
 static int move_pair(const struct mover *mover, bool encryption, enum dmsg_key_role from,
     enum dmsg_key_role to, enum move how)
@@ -107,7 +111,7 @@ static int clear_unreplaced(const struct mover *mover, bool encryption)
 {
     char file[DMSG_FILE_NAME_SIZE];
     int status = 0;
-    for (size_t i = 1; status == 0 && i < MOVED_COUNT; i++) {
+    for (size_t i = MOVED_KEYS; status == 0 && i < MOVED_COUNT; i++) {
         int next = find(mover, (struct dmsg_file){DMSG_KEY_NEXT, encryption, moved_kinds[i]}, file);
         if (next < 0)
             return next;
@@ -118,15 +122,47 @@ static int clear_unreplaced(const struct mover *mover, bool encryption)
     return status;
 }
 
+/* 1, 0, or an error: is there a key file of either kind? */
+static int find_key(const struct mover *mover, enum dmsg_key_role role, bool encryption)
+{
+    char file[DMSG_FILE_NAME_SIZE];
+    int found = 0;
+    for (size_t i = 0; found == 0 && i < MOVED_KEYS; i++)
+        found = find(mover, (struct dmsg_file){role, encryption, moved_kinds[i]}, file);
+    return found;
+}
+
+/* From a key in a file to one in hardware, or back: the new file did not take the old one's name,
+   which is in the old role already. */
+static int drop_replaced_key(const struct mover *mover, bool encryption)
+{
+    char file[DMSG_FILE_NAME_SIZE];
+    int status = 0, both = 1;
+    for (size_t i = 0; both == 1 && i < MOVED_KEYS; i++)
+        both = find(mover, (struct dmsg_file){DMSG_KEY_CURRENT, encryption, moved_kinds[i]}, file);
+    if (both <= 0)
+        return both;
+    for (size_t i = 0; status == 0 && i < MOVED_KEYS; i++) {
+        int old = find(mover, (struct dmsg_file){DMSG_KEY_OLD, encryption, moved_kinds[i]}, file);
+        if (old == 1)
+            status = delete_file(
+                mover, (struct dmsg_file){DMSG_KEY_CURRENT, encryption, moved_kinds[i]});
+        else if (old < 0)
+            status = old;
+    }
+    return status;
+}
+
 /*
  * Current is linked as old, then next is renamed to current, key first: between the two renames the
  * new key stands beside the old certificate, and who loads takes each key's certificate from
  * whatever role it is in. Once the next key has its new place, only the rest is to be renamed.
+ * Where one of the two is in hardware, their files have different names and are both there for a
+ * moment: the one that is a link of the old role's counts no more.
  */
 static int advance_pair(const struct mover *mover, bool encryption)
 {
-    char file[DMSG_FILE_NAME_SIZE];
-    int next = find(mover, (struct dmsg_file){DMSG_KEY_NEXT, encryption, DMSG_FILE_KEY}, file);
+    int next = find_key(mover, DMSG_KEY_NEXT, encryption);
     int status = next < 0 ? next : 0;
     if (next == 1)
         status = move_pair(mover, encryption, DMSG_KEY_CURRENT, DMSG_KEY_OLD, MOVE_LINK);
@@ -134,7 +170,7 @@ static int advance_pair(const struct mover *mover, bool encryption)
         status = clear_unreplaced(mover, encryption);
     if (status == 0)
         status = move_pair(mover, encryption, DMSG_KEY_NEXT, DMSG_KEY_CURRENT, MOVE_RENAME);
-    return status;
+    return status == 0 ? drop_replaced_key(mover, encryption) : status;
 }
 
 /* The new set has no key for encryption alone; the one that there is becomes old. */

@@ -73,7 +73,8 @@ int dmsg_rollover_switch(const struct dmsg_folder *folder, const struct dmsg_nam
 int dmsg_rollover_abort(const struct dmsg_folder *folder, const struct dmsg_name *name,
     struct dmsg_rollover *rollover, int64_t now, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Deletes the files of a role (next or old), the keys last, and NAME.rollover. */
+/* Deletes the files of a role (next or old), the keys last, and NAME.rollover. A key in hardware
+   stays there. */
 int dmsg_rollover_end(const struct dmsg_folder *folder, const struct dmsg_name *name,
     enum dmsg_key_role role, struct dmsg_error *error) DMSG_MUST_CHECK;
 

@@ -152,15 +152,29 @@ static int stage(struct save *save, bool encryption, enum dmsg_file_kind kind,
     return status == 0 ? stage_named(save, content, error) : status;
 }
 
-static int stage_pair(struct save *save, bool encryption, EVP_PKEY *key, X509 *certificate,
-    X509_REQ *request, struct dmsg_error *error)
+/* uri: where the key is, when it is not one to be written; NULL otherwise. */
+static int stage_key(
+    struct save *save, bool encryption, EVP_PKEY *key, const char *uri, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer secret = {0};
+    int status = 0;
+    if (uri != NULL)
+        dmsg_buffer_format(&secret, "%s\n", uri);
+    else
+        status = dmsg_pem_put_private_key(&secret, key, error);
+    if (status == 0 && secret.failed)
+        status = dmsg_fail_memory(error);
+    return status < 0 ? status
+                      : stage(save, encryption, uri != NULL ? DMSG_FILE_KEY_URI : DMSG_FILE_KEY,
+                            dmsg_buffer_span(&secret), error);
+}
+
+static int stage_pair(struct save *save, bool encryption, EVP_PKEY *key, const char *uri,
+    X509 *certificate, X509_REQ *request, struct dmsg_error *error)
+{
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
     enum dmsg_file_kind kind = request != NULL ? DMSG_FILE_REQUEST : DMSG_FILE_CERTIFICATE;
-    int status = dmsg_pem_put_private_key(&secret, key, error);
-    if (status == 0)
-        status = stage(save, encryption, DMSG_FILE_KEY, dmsg_buffer_span(&secret), error);
+    int status = stage_key(save, encryption, key, uri, error);
     if (status == 0 && request != NULL)
         status = dmsg_pem_put_request(&text, request, error);
     else if (status == 0 && certificate != NULL)
@@ -193,20 +207,42 @@ static int place(struct save *save, struct staged *staged, struct dmsg_error *er
     return 0;
 }
 
+static int remove_file(struct save *save, struct dmsg_file which, struct dmsg_error *error)
+{
+    char file[DMSG_FILE_NAME_SIZE];
+    int status = dmsg_file_name(file, save->name, which, error);
+    if (status < 0)
+        return status;
+    if (unlinkat(save->folder.fd, file, 0) < 0 && errno != ENOENT)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "removing %s/%s", save->folder.path, file);
+    return 0;
+}
+
 /* Every file of the role but the key goes before the new key comes. */
 static int remove_old(struct save *save, struct dmsg_error *error)
 {
-    char file[DMSG_FILE_NAME_SIZE];
-    for (unsigned i = 1; i < 2 * DMSG_FILE_KINDS; i++) {
+    int status = 0;
+    for (unsigned i = 0; status == 0 && i < 2 * DMSG_FILE_KINDS; i++) {
         struct dmsg_file which = {
             save->options->role, i >= DMSG_FILE_KINDS, (enum dmsg_file_kind)(i % DMSG_FILE_KINDS)};
-        int status = dmsg_file_name(file, save->name, which, error);
-        if (status < 0)
-            return status;
-        if (unlinkat(save->folder.fd, file, 0) < 0 && errno != ENOENT)
-            return dmsg_fail_errno(error, DMSG_E_LOCAL, "removing %s/%s", save->folder.path, file);
+        if (which.encryption || !dmsg_file_is_key(which.kind))
+            status = remove_file(save, which, error);
     }
-    return 0;
+    return status;
+}
+
+/* The key before was in hardware, and the new one is in a file, or the other way round. Until it is
+   gone both are there, and nothing is loaded: nor is anything lost. */
+static int remove_other_key(struct save *save, struct dmsg_error *error)
+{
+    char file[DMSG_FILE_NAME_SIZE];
+    struct dmsg_file other = {save->options->role, false, DMSG_FILE_KEY};
+    int status = dmsg_file_name(file, save->name, other, error);
+    if (status < 0)
+        return status;
+    if (strcmp(file, save->files[0].file) == 0)
+        other.kind = DMSG_FILE_KEY_URI;
+    return remove_file(save, other, error);
 }
 
 static int refuse_existing(const struct save *save, struct dmsg_error *error)
@@ -238,8 +274,11 @@ static int sync_folder(const struct save *save, struct dmsg_error *error)
 static int place_all(struct save *save, struct dmsg_error *error)
 {
     int status = save->options->replace ? remove_old(save, error) : refuse_existing(save, error);
-    for (size_t i = 0; status == 0 && i < save->count; i++)
+    for (size_t i = 0; status == 0 && i < save->count; i++) {
         status = place(save, &save->files[i], error);
+        if (status == 0 && i == 0 && save->options->replace)
+            status = remove_other_key(save, error);
+    }
     if (status == 0)
         status = sync_folder(save, error);
     save->done = status == 0;
@@ -256,11 +295,11 @@ int dmsg_material_save(const char *folder, const struct dmsg_name *name,
     if (status == 0)
         status = dmsg_folder_open(&save.folder, folder, error);
     if (status == 0)
-        status = stage_pair(
-            &save, false, material->key, material->certificate, material->request, error);
+        status = stage_pair(&save, false, material->key, material->uri, material->certificate,
+            material->request, error);
     if (status == 0 && material->encryption_key != NULL)
-        status = stage_pair(
-            &save, true, material->encryption_key, material->encryption_certificate, NULL, error);
+        status = stage_pair(&save, true, material->encryption_key, NULL,
+            material->encryption_certificate, NULL, error);
     if (status == 0)
         status = place_all(&save, error);
     return status;
@@ -273,7 +312,11 @@ int dmsg_file_owner(uid_t *out, const struct dmsg_folder *folder, const struct d
 {
     char file[DMSG_FILE_NAME_SIZE];
     struct stat found;
-    int status = dmsg_file_name(file, name, (struct dmsg_file){.kind = DMSG_FILE_KEY}, error);
+    int status = dmsg_file_name(file, name, (struct dmsg_file){.kind = DMSG_FILE_KEY_URI}, error);
+    if (status == 0)
+        status = dmsg_file_present(folder, file, error);
+    if (status == 0)
+        status = dmsg_file_name(file, name, (struct dmsg_file){.kind = DMSG_FILE_KEY}, error);
     if (status < 0)
         return status;
     if (fstatat(folder->fd, file, &found, AT_SYMLINK_NOFOLLOW) < 0)

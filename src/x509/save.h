@@ -20,11 +20,11 @@ struct dmsg_save_options {
 };
 
 /*
- * Writes NAME.key.pem, NAME.crt.pem or NAME.csr.pem, and NAME.enc.*, all 0600, as the current
- * identity of a name, or NAME.next.* as its next; makes the folder (0700) when it is missing.
- * Without replace: DMSG_E_LOCAL when any file of the name in that role is there, and nothing has
- * changed. With replace, files of the role's old key that get no successor are removed; other
- * roles' stay.
+ * Writes NAME.key.pem (or NAME.key.uri), NAME.crt.pem or NAME.csr.pem, and NAME.enc.*, all 0600, as
+ * the current identity of a name, or NAME.next.* as its next; makes the folder (0700) when it is
+ * missing. Without replace: DMSG_E_LOCAL when any file of the name in that role is there, and
+ * nothing has changed. With replace, files of the role's old key that get no successor are removed;
+ * other roles' stay.
  */
 int dmsg_material_save(const char *folder, const struct dmsg_name *name,
     const struct dmsg_material *material, const struct dmsg_save_options *options,

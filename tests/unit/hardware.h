@@ -25,12 +25,18 @@ EVP_PKEY *tpm_new_key(const struct tpm *tpm, const char *kind);
 void tpm_halt(struct tpm *tpm);
 void tpm_stop(struct tpm *tpm);
 
+#define PKCS11_MODULE "/usr/lib/softhsm/libsofthsm2.so"
+#define PKCS11_TOKEN "danemsg"
+#define PKCS11_PIN "1234"
+
 struct pkcs11 {
     char folder[64];
     void *engine;
 };
 
-/* With a key of each kind, up to NULL. NULL, or why there is none here. */
+/* With a key of each kind, up to NULL, and nothing opened. NULL, or why there is none here. */
+const char *pkcs11_make(struct pkcs11 *token, const char *const *kinds);
+/* The same, and the engine. */
 const char *pkcs11_start(struct pkcs11 *token, const char *const *kinds);
 EVP_PKEY *pkcs11_key(const struct pkcs11 *token, const char *kind);
 void pkcs11_stop(struct pkcs11 *token);

@@ -13,10 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MODULE "/usr/lib/softhsm/libsofthsm2.so"
-#define TOKEN "danemsg"
-#define PIN "1234"
-
 static bool configure(const struct pkcs11 *token)
 {
     char path[100];
@@ -35,8 +31,8 @@ static bool configure(const struct pkcs11 *token)
 static ENGINE *load_engine(void)
 {
     ENGINE *engine = ENGINE_by_id("pkcs11");
-    if (engine != NULL && ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", MODULE, 0) == 1 &&
-        ENGINE_ctrl_cmd_string(engine, "PIN", PIN, 0) == 1 && ENGINE_init(engine) == 1)
+    if (engine != NULL && ENGINE_ctrl_cmd_string(engine, "MODULE_PATH", PKCS11_MODULE, 0) == 1 &&
+        ENGINE_ctrl_cmd_string(engine, "PIN", PKCS11_PIN, 0) == 1 && ENGINE_init(engine) == 1)
         return engine;
     ENGINE_free(engine);
     ERR_clear_error();
@@ -50,21 +46,22 @@ static bool make_key(const char *kind, const char *id)
                              : strcmp(kind, "P-384") == 0 ? "EC:secp384r1"
                              : strcmp(kind, "P-521") == 0 ? "EC:secp521r1"
                                                           : "rsa:2048";
-    const char *const arguments[] = {"pkcs11-tool", "--module", MODULE, "--token-label", TOKEN,
-        "--pin", PIN, "--keypairgen", "--key-type", type, "--label", kind, "--id", id,
-        "--usage-sign", strcmp(kind, "RSA") == 0 ? "--usage-decrypt" : "--usage-derive", NULL};
+    const char *const arguments[] = {"pkcs11-tool", "--module", PKCS11_MODULE, "--token-label",
+        PKCS11_TOKEN, "--pin", PKCS11_PIN, "--keypairgen", "--key-type", type, "--label", kind,
+        "--id", id, "--usage-sign", strcmp(kind, "RSA") == 0 ? "--usage-decrypt" : "--usage-derive",
+        NULL};
     return run_program(arguments);
 }
 
-const char *pkcs11_start(struct pkcs11 *token, const char *const *kinds)
+const char *pkcs11_make(struct pkcs11 *token, const char *const *kinds)
 {
-    static const char *const init[] = {"softhsm2-util", "--init-token", "--free", "--label", TOKEN,
-        "--pin", PIN, "--so-pin", PIN, NULL};
+    static const char *const init[] = {"softhsm2-util", "--init-token", "--free", "--label",
+        PKCS11_TOKEN, "--pin", PKCS11_PIN, "--so-pin", PKCS11_PIN, NULL};
     char id[] = "01";
     *token = (struct pkcs11){.folder = "/tmp/danemsg-pkcs11-XXXXXX"};
     if (mkdtemp(token->folder) == NULL || !configure(token))
         return "no folder for the token";
-    if (access(MODULE, R_OK) != 0)
+    if (access(PKCS11_MODULE, R_OK) != 0)
         return "softhsm2 is not installed";
     if (!run_program(init))
         return "softhsm2-util makes no token";
@@ -72,6 +69,14 @@ const char *pkcs11_start(struct pkcs11 *token, const char *const *kinds)
         if (!make_key(kinds[i], id))
             return "pkcs11-tool (opensc) is not installed, or makes no key";
     }
+    return NULL;
+}
+
+const char *pkcs11_start(struct pkcs11 *token, const char *const *kinds)
+{
+    const char *missing = pkcs11_make(token, kinds);
+    if (missing != NULL)
+        return missing;
     token->engine = load_engine();
     return token->engine != NULL ? NULL : "libengine-pkcs11-openssl is not installed";
 }
@@ -79,7 +84,7 @@ const char *pkcs11_start(struct pkcs11 *token, const char *const *kinds)
 EVP_PKEY *pkcs11_key(const struct pkcs11 *token, const char *kind)
 {
     char uri[100];
-    snprintf(uri, sizeof uri, "pkcs11:token=" TOKEN ";object=%s;type=private", kind);
+    snprintf(uri, sizeof uri, "pkcs11:token=" PKCS11_TOKEN ";object=%s;type=private", kind);
     return ENGINE_load_private_key(token->engine, uri, NULL, NULL);
 }
 

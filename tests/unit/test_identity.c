@@ -188,10 +188,10 @@ static void says_which_file_is_missing(void)
 {
     folder_begin();
     CHECK(loads_with(DMSG_E_LOCAL, "identity new"));
-    put_file(NAME ".key.uri", dmsg_span_text("pkcs11:token=a;object=b\n"), 0600);
-    CHECK(loads_with(DMSG_E_LOCAL, "hardware"));
-    put_pair(NAME, "EC:prime256v1"); /* a key file beside it is used */
-    CHECK(loads_with(0, NULL));
+    put_file(NAME ".key.uri", dmsg_span_text("file:/b\n"), 0600);
+    CHECK(loads_with(DMSG_E_LOCAL, "begins with handle:"));
+    put_pair(NAME, "EC:prime256v1");
+    CHECK(loads_with(DMSG_E_LOCAL, NAME ".key.pem and " NAME ".key.uri are both"));
     (void)unlink(path_of(NAME ".key.uri"));
     (void)unlink(path_of(NAME ".key.pem"));
     CHECK(loads_with(DMSG_E_LOCAL, "without its key"));
@@ -202,8 +202,8 @@ static void says_which_file_is_missing(void)
     (void)unlink(path_of(NAME ".old.key.pem"));
     CHECK(loads_with(DMSG_E_LOCAL, NAME ".old.key.pem"));
     (void)unlink(path_of(NAME ".old.crt.pem"));
-    put_file(NAME ".enc.key.uri", dmsg_span_text("handle:0x81000001\n"), 0600);
-    CHECK(loads_with(DMSG_E_LOCAL, "hardware"));
+    put_file(NAME ".enc.key.uri", dmsg_span_text("handle:x\n"), 0600);
+    CHECK(loads_with(DMSG_E_LOCAL, NAME ".enc.key.uri: handle:x is not"));
     folder_end();
     CHECK(loads_with(DMSG_E_LOCAL, "folder"));
 }

@@ -5,8 +5,10 @@
  */
 #include "test_identity_support.h"
 
+#include "base/fail.h"
 #include "x509/mark.h"
 #include "x509/rollover.h"
+#include "x509/token.h"
 
 #include <errno.h>
 #include <sys/wait.h>
@@ -68,7 +70,7 @@ int __wrap_fsync(int fd)
 
 /* --------------------------------------------------------------------------------- the scenes */
 
-enum { WITHOUT_CERTIFICATE = 1, WITH_REQUEST = 2 };
+enum { WITHOUT_CERTIFICATE = 1, WITH_REQUEST = 2, IN_TOKEN = 4 };
 
 static const struct scene {
     const char *what;
@@ -84,10 +86,36 @@ static const struct scene {
     {"bare keys", DMSG_KEY_P256, DMSG_KEY_P256, WITHOUT_CERTIFICATE, WITHOUT_CERTIFICATE},
     {"from a bare key", DMSG_KEY_P256, DMSG_KEY_ED25519, WITHOUT_CERTIFICATE, 0},
     {"to a bare key", DMSG_KEY_ED25519, DMSG_KEY_P256, 0, WITHOUT_CERTIFICATE},
+    {"from a file to a token", DMSG_KEY_P256, DMSG_KEY_P256, 0, IN_TOKEN},
+    {"from a token to a file", DMSG_KEY_P256, DMSG_KEY_P256, IN_TOKEN, 0},
+    {"from token to token", DMSG_KEY_P256, DMSG_KEY_P256, IN_TOKEN, IN_TOKEN},
+    {"from two files to a token", DMSG_KEY_ED25519, DMSG_KEY_P256, 0, IN_TOKEN},
+    {"from a token to two files", DMSG_KEY_P256, DMSG_KEY_ED25519, IN_TOKEN, 0},
+    {"bare keys, to a token", DMSG_KEY_P256, DMSG_KEY_P256, WITHOUT_CERTIFICATE,
+        WITHOUT_CERTIFICATE | IN_TOKEN},
+    {"bare keys, from a token", DMSG_KEY_P256, DMSG_KEY_P256, WITHOUT_CERTIFICATE | IN_TOKEN,
+        WITHOUT_CERTIFICATE},
 };
 
 static struct dmsg_material made[2]; /* current, next: created once, saved many times */
 static struct dmsg_rollover rollover;
+
+/* A token with the keys that say so. */
+int __wrap_dmsg_token_key_load(struct dmsg_token_key *out, struct dmsg_tokens *tokens,
+    const struct dmsg_key_uri *uri, struct dmsg_error *error);
+int __wrap_dmsg_token_key_load(struct dmsg_token_key *out, struct dmsg_tokens *tokens,
+    const struct dmsg_key_uri *uri, struct dmsg_error *error)
+{
+    (void)tokens;
+    for (int i = 0; i < 2; i++) {
+        if (made[i].uri == NULL || strcmp(made[i].uri, uri->text) != 0)
+            continue;
+        EVP_PKEY_up_ref(made[i].key);
+        *out = (struct dmsg_token_key){.key = made[i].key, .purposes = BOTH};
+        return 0;
+    }
+    return dmsg_fail(error, DMSG_E_LOCAL, "not in the token: %s", uri->shown);
+}
 
 static bool make_keys(const struct scene *scene)
 {
@@ -105,6 +133,8 @@ static bool make_keys(const struct scene *scene)
             X509_free(made[i].certificate);
             made[i].certificate = NULL;
         }
+        if (is & IN_TOKEN)
+            made[i].uri = strdup(i == 0 ? "handle:0x81000001" : "handle:0x81000002");
     }
     return true;
 }
