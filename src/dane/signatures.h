@@ -16,7 +16,8 @@ struct dmsg_signatures {
        or it is no DNS message. */
     int64_t until;
     /* Seconds that caches have had the records, and the proofs of a denial, by what is left of
-       their original TTLs (RFC 4034 section 3.1.4). Nobody can make that look less. */
+       their original TTLs (RFC 4034 section 3.1.4). Caches only make it more; who writes TTLs
+       of their own on the way can hide it. */
     uint32_t records_age, proofs_age;
     uint32_t left; /* of the shortest of those TTLs */
 };

@@ -2,6 +2,7 @@
 
 #include "base/fail.h"
 #include "service/outbox_internal.h"
+#include "store/outbox.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -64,12 +65,24 @@ static int publish_one(
     return 0;
 }
 
+/* One that ends connections costs seconds each time: it comes after all that were not tried yet,
+   and after those that failed before it did; in a single run once only. */
+static int next(
+    struct dmsg_publisher *publisher, struct dmsg_outgoing *out, struct dmsg_error *error)
+{
+    struct dmsg_outbox *outbox = publisher->config->outbox;
+    if (publisher->one_by_one == 0)
+        return dmsg_outbox_next(outbox, publisher->after, out, error);
+    int code = dmsg_outbox_next_untried(outbox, publisher->after, out, error);
+    return code != 0 || publisher->config->once ? code
+                                                : dmsg_outbox_next_failed(outbox, out, error);
+}
+
 static int publish(struct dmsg_publisher *publisher, struct dmsg_error *error)
 {
-    const struct dmsg_outbox_config *config = publisher->config;
     struct dmsg_outgoing message;
     for (int i = 0; i < PUBLISH_SLICE && !publisher->drained && has_room(publisher); i++) {
-        int code = dmsg_outbox_next(config->outbox, publisher->after, &message, error);
+        int code = next(publisher, &message, error);
         if (code < 0)
             return code;
         if (code == 0)

@@ -128,7 +128,8 @@ int dmsg_publisher_settle(struct dmsg_publisher *publisher, struct dmsg_error *e
     }
     publisher->progress_at = dmsg_now_ms();
     publisher->futile = 0;
-    publisher->one_by_one -= publisher->one_by_one > 0;
+    if (publisher->one_by_one > 0 && --publisher->one_by_one == 0)
+        dmsg_publisher_restart(publisher); /* by row again, from the first */
     dmsg_pause_reset(&publisher->pause);
     return 0;
 }

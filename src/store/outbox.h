@@ -27,6 +27,12 @@ struct dmsg_outbox {
 
 /* Here a store in trouble is a file in trouble: the code to return. */
 int dmsg_outbox_local(const struct dmsg_outbox *outbox, int code, struct dmsg_error *error);
+/* As dmsg_outbox_next, for who may lose much time with each that fails: those that were not tried
+   yet, by row; and of those that were, the one whose pause ended first. */
+int dmsg_outbox_next_untried(struct dmsg_outbox *outbox, int64_t after, struct dmsg_outgoing *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+int dmsg_outbox_next_failed(struct dmsg_outbox *outbox, struct dmsg_outgoing *out,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
 /* Of a row of the table budget. */
 int dmsg_outbox_usage(struct dmsg_outbox *outbox, const char *whose, int64_t *messages,
     int64_t *octets, struct dmsg_error *error);

@@ -59,6 +59,26 @@ int dmsg_outbox_next(
                      : dmsg_outbox_local(outbox, code, error);
 }
 
+int dmsg_outbox_next_untried(
+    struct dmsg_outbox *outbox, int64_t after, struct dmsg_outgoing *out, struct dmsg_error *error)
+{
+    int64_t now = dmsg_context_now(outbox->context);
+    int code =
+        dmsg_sqlite_run(outbox->sqlite, DMSG_SQL_OUTBOX_NEXT_UNTRIED, error, "ii", after, now);
+    return code == 1 ? show(outbox, DMSG_SQL_OUTBOX_NEXT_UNTRIED, out, error)
+                     : dmsg_outbox_local(outbox, code, error);
+}
+
+int dmsg_outbox_next_failed(
+    struct dmsg_outbox *outbox, struct dmsg_outgoing *out, struct dmsg_error *error)
+{
+    int64_t now = dmsg_context_now(outbox->context);
+    int code = dmsg_sqlite_run(outbox->sqlite, DMSG_SQL_OUTBOX_NEXT_FAILED, error, "ii", now,
+        (int64_t)DMSG_OUTBOX_PAUSE_MOST);
+    return code == 1 ? show(outbox, DMSG_SQL_OUTBOX_NEXT_FAILED, out, error)
+                     : dmsg_outbox_local(outbox, code, error);
+}
+
 int dmsg_outbox_open_recipient(struct dmsg_outbox *outbox, const struct dmsg_name *after,
     struct dmsg_name *out, struct dmsg_error *error)
 {

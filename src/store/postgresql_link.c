@@ -269,6 +269,7 @@ static int connect_now(struct dmsg_pq *pq, struct dmsg_error *error)
         pq->connected = true;
     } else { /* else it would count as good, with settings that are not ours */
         dmsg_pq_drop(pq);
+        pq->connect_at = next_try(began);
     }
     return code;
 }

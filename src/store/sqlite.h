@@ -67,6 +67,8 @@
     X(FORGET_SENDERS)                                                                              \
     X(OUTBOX_PUT)                                                                                  \
     X(OUTBOX_NEXT)                                                                                 \
+    X(OUTBOX_NEXT_UNTRIED)                                                                         \
+    X(OUTBOX_NEXT_FAILED)                                                                          \
     X(OUTBOX_OPEN)                                                                                 \
     X(OUTBOX_OPEN_NEXT)                                                                            \
     X(OUTBOX_EXPIRED)                                                                              \

@@ -75,6 +75,10 @@ const size_t dmsg_sqlite_step_count = sizeof dmsg_sqlite_steps / sizeof dmsg_sql
     "SELECT o.row, o.recipient, o.state, o.queued, o.expires, o.due, o.attempts, o.format, o.cbc," \
     " o.qos, o.retain, o.size_limit, o.reason, o.id, o.content_type, o.topic, o.content"           \
     " FROM outbox o "
+/* No message to the same recipient that came before it is still to be sealed. */
+#define BEHIND_NONE                                                                                \
+    " AND NOT EXISTS (SELECT 1 FROM outbox e INDEXED BY outbox_open WHERE e.state = 0"             \
+    " AND e.recipient = o.recipient AND e.row < o.row)"
 #define OUTBOX_PAUSE "?3 + min(?5, ?4 << min(attempts, 16)), attempts = attempts + 1, reason = ?2"
 
 const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
@@ -147,9 +151,13 @@ const char *const dmsg_sqlite_texts[DMSG_SQL_COUNT] = {
     /* A pause that is longer than any was begun by a clock that was ahead. */
     [DMSG_SQL_OUTBOX_NEXT] =
         OUTGOING "WHERE o.row > ?1 AND o.state = 1 AND o.expires > ?2"
-                 " AND (o.due <= ?2 OR o.due > ?2 + ?3) AND NOT EXISTS (SELECT 1 FROM outbox e"
-                 " INDEXED BY outbox_open WHERE e.state = 0 AND e.recipient = o.recipient"
-                 " AND e.row < o.row) ORDER BY o.row LIMIT 1",
+                 " AND (o.due <= ?2 OR o.due > ?2 + ?3)" BEHIND_NONE " ORDER BY o.row LIMIT 1",
+    [DMSG_SQL_OUTBOX_NEXT_UNTRIED] =
+        OUTGOING "WHERE o.row > ?1 AND o.state = 1 AND o.expires > ?2 AND o.due = 0" BEHIND_NONE
+                 " ORDER BY o.row LIMIT 1",
+    [DMSG_SQL_OUTBOX_NEXT_FAILED] =
+        OUTGOING "INDEXED BY outbox_paused WHERE o.state = 1 AND o.expires > ?1 AND o.due > 0"
+                 " AND (o.due <= ?1 OR o.due > ?1 + ?2)" BEHIND_NONE " ORDER BY o.due LIMIT 1",
     [DMSG_SQL_OUTBOX_OPEN] = "SELECT recipient FROM outbox INDEXED BY outbox_open WHERE state = 0"
                              " AND recipient > ?1 AND (due <= ?2 OR due > ?2 + ?3)"
                              " ORDER BY recipient LIMIT 1",

@@ -256,6 +256,36 @@ static void pauses_grow(void)
     finish(outbox, &scratch);
 }
 
+/* Those that fail take their turns, and keep nobody waiting who was not tried yet. */
+static void who_failed_comes_last(void)
+{
+    struct scratch scratch;
+    struct dmsg_outbox *outbox = make(&scratch);
+    struct dmsg_outgoing message;
+    int64_t rows[4];
+    for (size_t i = 0; i < 4; i++)
+        rows[i] = put(outbox, "bob.example", "TEXT", true, NULL);
+    CHANGE(outbox, dmsg_outbox_fail(outbox, rows[1], &trouble, NULL));
+    fake_now++;
+    CHANGE(outbox, dmsg_outbox_fail(outbox, rows[0], &trouble, NULL));
+    CHECK(dmsg_outbox_next_failed(outbox, &message, NULL) == 0); /* both pause */
+    fake_now += DMSG_OUTBOX_PAUSE_FIRST;
+    CHECK(dmsg_outbox_next(outbox, 0, &message, NULL) == 1 && message.row == rows[0]);
+    CHECK(dmsg_outbox_next_untried(outbox, 0, &message, NULL) == 1 && message.row == rows[2]);
+    CHECK(dmsg_outbox_next_untried(outbox, rows[2], &message, NULL) == 1);
+    CHECK(message.row == rows[3]);
+    CHECK(dmsg_outbox_next_untried(outbox, rows[3], &message, NULL) == 0);
+    CHECK(dmsg_outbox_next_failed(outbox, &message, NULL) == 1 && message.row == rows[1]);
+    CHANGE(outbox, dmsg_outbox_fail(outbox, rows[1], &trouble, NULL));
+    CHECK(dmsg_outbox_next_failed(outbox, &message, NULL) == 1 && message.row == rows[0]);
+    fake_now = START - DMSG_OUTBOX_PAUSE_MOST; /* the clock was ahead when they failed */
+    CHECK(dmsg_outbox_next_failed(outbox, &message, NULL) == 1);
+    fake_now = START + 1000;
+    CHECK(dmsg_outbox_next_untried(outbox, 0, &message, NULL) == 0); /* expired */
+    CHECK(dmsg_outbox_next_failed(outbox, &message, NULL) == 0);
+    finish(outbox, &scratch);
+}
+
 static void a_name_without_a_key_is_left_for_a_while(void)
 {
     struct scratch scratch;
@@ -479,7 +509,7 @@ static void a_disk_that_fails_loses_nothing(void)
 static const struct test tests[] = {TEST(all_of_a_message_is_kept),
     TEST(rows_are_never_given_twice), TEST(changes_want_a_transaction),
     TEST(order_is_kept_for_each_recipient), TEST(sealing_takes_the_payloads_place),
-    TEST(pauses_grow), TEST(a_name_without_a_key_is_left_for_a_while),
+    TEST(pauses_grow), TEST(who_failed_comes_last), TEST(a_name_without_a_key_is_left_for_a_while),
     TEST(what_has_expired_is_not_sent), TEST(what_became_of_messages_is_counted),
     TEST(it_is_bounded), TEST(others_changes_are_noticed),
     TEST(keys_are_noted_with_what_they_sealed), TEST(a_disk_that_fails_loses_nothing)};
