@@ -2,6 +2,7 @@
 
 #include "base/fail.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -136,12 +137,14 @@ static int read_authority(struct broker *out, char *authority, struct dmsg_error
     if (colon != NULL) {
         char *rest;
         long port = strtol(colon + 1, &rest, 10);
-        if (*rest != '\0' || port < 1 || port > 65535)
+        if (!isdigit((unsigned char)colon[1]) || *rest != '\0' || port < 1 || port > 65535)
             return fail_url(error);
         out->config.port = (int)port;
         *colon = '\0';
     }
     if (end != NULL && host[0] == '[') {
+        if (end[1] != '\0')
+            return fail_url(error);
         *end = '\0';
         host++;
     }
@@ -197,9 +200,11 @@ static int read_password(struct broker *out, const char *path, struct dmsg_error
 /* The environment's host and port may stand beside -L, which goes over them; -h and -p may not. */
 static bool given_by_flag(const struct broker_options *options)
 {
-    const char *host = options->host;
-    bool port = options->port != 0 && getenv("MQTT_PORT") == NULL && getenv("DANEMSG_PORT") == NULL;
-    return port || (host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST"));
+    const char *host = options->host, *ours = getenv("DANEMSG_PORT"), *port = getenv("MQTT_PORT");
+    if (ours != NULL && *ours != '\0')
+        port = ours;
+    return (host != NULL && host != getenv("MQTT_HOST") && host != getenv("DANEMSG_HOST")) ||
+           (options->port != 0 && (port == NULL || strtoll(port, NULL, 10) != options->port));
 }
 
 /* Each of them says that TLS is meant; a weaker connection must not come of it. */
@@ -210,6 +215,14 @@ static bool wants_tls(const struct broker_options *options)
            options->identity_certificate || options->tls_version != NULL || options->alpn != NULL;
 }
 
+/* What says where a key in hardware is, given as the file of one. */
+static bool is_uri_file(const char *path)
+{
+    static const char end[] = ".key.uri";
+    size_t size = strlen(path), length = sizeof end - 1;
+    return size >= length && strcmp(path + size - length, end) == 0;
+}
+
 static int check(const struct broker_options *options, struct dmsg_error *error)
 {
     if (options->url != NULL && given_by_flag(options))
@@ -217,6 +230,11 @@ static int check(const struct broker_options *options, struct dmsg_error *error)
             error, DMSG_E_USAGE, "-L says which host and port: -h and -p do not go with it");
     if ((options->certificate != NULL) != (options->key != NULL))
         return dmsg_fail(error, DMSG_E_USAGE, "--cert and --key go together");
+    if (options->key != NULL && is_uri_file(options->key))
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "--key %s: a file with a key for the broker is wanted; with --identity-cert the "
+            "identity's own serves, and may be in a PKCS #11 token",
+            options->key);
     if (options->certificate != NULL && options->identity_certificate)
         return dmsg_fail(error, DMSG_E_USAGE, "--cert or --identity-cert, not both");
     if (options->url != NULL && strncmp(options->url, "mqtt://", 7) == 0 && wants_tls(options))
@@ -258,9 +276,16 @@ static void print_debug(void *user, const char *text)
     print_note(user, "%s", text);
 }
 
-int broker_read(struct broker *out, const struct broker_options *options, const char *program,
+int broker_read(struct broker *out, const struct broker_options *given, const char *program,
     struct dmsg_error *error)
 {
+    struct broker_options copy = *given;
+    const struct broker_options *options = &copy;
+    if (given->url == getenv("DANEMSG_URL") && given_by_flag(given))
+        copy.url = NULL; /* -h and -p go over the environment */
+    if (copy.certificate == NULL && copy.key == getenv("DANEMSG_KEY") && copy.key != NULL &&
+        copy.key[0] != '/')
+        copy.key = NULL; /* an identity's --key, for which this variable is too */
     *out = (struct broker){
         .config =
             {
@@ -316,6 +341,12 @@ int broker_open(struct dmsg_mqtt **out, struct broker *broker, struct dmsg_disco
                 "--identity-cert: %s has no certificate beside its key; `danemsg identity new` "
                 "makes both",
                 dmsg_identity_name(identity)->text);
+        /* TLS would take its public half into the software's provider, and sign with that. */
+        if (own->context->library != NULL)
+            return dmsg_fail(error, DMSG_E_LOCAL,
+                "--identity-cert: TLS cannot sign with %s, a key that OpenSSL has from a provider "
+                "of its own: --cert and --key name a certificate for the broker and its key file",
+                own->uri != NULL ? own->uri : "this key");
         config->client_key = own->key;
         config->client_certificate = own->certificate;
     }

@@ -30,7 +30,7 @@ struct broker {
 
 /* DMSG_E_USAGE: options that do not go together; DMSG_E_LOCAL: the password file. program is kept
    for debug lines and must outlive it. */
-int broker_read(struct broker *out, const struct broker_options *options, const char *program,
+int broker_read(struct broker *out, const struct broker_options *given, const char *program,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* dmsg_mqtt_new with what is to come from DNS (--broker-dane) and from the identity

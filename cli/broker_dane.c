@@ -9,7 +9,8 @@
 static void take_answer(void *user, const struct dmsg_peer *peer)
 {
     struct broker_dane *dane = user;
-    dane->peer = dmsg_peer_retain(peer);
+    if (dane->peer == NULL) /* another connection may have asked before the first was answered */
+        dane->peer = dmsg_peer_retain(peer);
     dane->asked = false;
 }
 

@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "danemsg/message.h"
 #include "doctor.h"
+#include "typed.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -139,7 +140,7 @@ __attribute__((format(printf, 5, 0))) static void add(struct doctor *doctor,
         put_text(&line, doctor, result, advice, text);
     if (line.failed)
         dmsg_fail_memory(&doctor->output);
-    else if (write_output(stdout, dmsg_buffer_span(&line), &doctor->output) == 0)
+    else if (write_typed(stdout, dmsg_buffer_span(&line), &doctor->output) == 0)
         doctor->output.code = 0;
 }
 

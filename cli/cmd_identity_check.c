@@ -82,6 +82,12 @@ static void put_key(
         purpose_words(key->purposes), key->kid);
     put_whereabouts(out, finding, key);
     dmsg_buffer_put_byte(out, '\n');
+    if (key->uri != NULL)
+        dmsg_buffer_format(out, "  in hardware: %s%s\n", key->uri,
+            key->purposes != DMSG_FOR_SIGNATURES ? ""
+            : dmsg_identity_current(finding->own->identity, DMSG_FOR_ENCRYPTION) != NULL
+                ? ", which only signs: another key decrypts what comes"
+                : ", which only signs: what comes cannot be decrypted");
     put_warnings(&warnings, key, &finding->own->name, finding->now);
     if (warnings.size > 0) {
         dmsg_buffer_put_text(out, "  warning: ");
@@ -129,6 +135,8 @@ static void json_one(
     json_member_text(out, "role", role_word(key->role));
     json_member_text(out, "key", description);
     json_member_text(out, "kid", key->kid);
+    if (key->uri != NULL)
+        json_member_text(out, "uri", key->uri);
     json_member_bool(out, "in_dns", record != NULL);
     json_member_bool(out, "by_x5c", carried);
     if (record != NULL)

@@ -119,6 +119,11 @@ void print_warnings(const char *program, const struct dmsg_identity *identity, i
     }
 }
 
+const char *own_key_wanted(const char *key)
+{
+    return key != NULL && key[0] == '/' && key == getenv("DANEMSG_KEY") ? NULL : key;
+}
+
 int status_of_poc(int code)
 {
     return code == 0 ? 0 : 1;

@@ -48,6 +48,10 @@ void json_warnings(struct dmsg_buffer *out, const struct dmsg_identity_key *key,
 /* The same of every current key, as notes on stderr. */
 void print_warnings(const char *program, const struct dmsg_identity *identity, int64_t now);
 
+/* The key that --key means for an identity, or NULL: the variable DANEMSG_KEY serves the broker's
+   --key too, and is that when it is a path from the root. */
+const char *own_key_wanted(const char *key);
+
 /* Exit status of the proof of concept's programs: 1 for every failure. */
 int status_of_poc(int code);
 

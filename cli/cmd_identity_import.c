@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "cmd_identity_common.h"
+#include "typed.h"
 #include "x509/certificate.h"
 #include "x509/pem.h"
 #include "x509/rollover.h"
@@ -58,9 +59,9 @@ static int read_certificates(struct import *import, const char *path, struct dms
     DMSG_CLEANUP(dmsg_buffer_done)
     struct dmsg_buffer text = {.limit = DMSG_CERTIFICATE_FILE_MAX};
     int result = read_input(&text, path, error);
-    if (result == 0)
-        result =
-            dmsg_pem_read_certificates(dmsg_buffer_span(&text), take_certificate, import, error);
+    if (result < 0) /* which names the file */
+        return result;
+    result = dmsg_pem_read_certificates(dmsg_buffer_span(&text), take_certificate, import, error);
     return result < 0 ? dmsg_fail_in(error, result, "%s", import->called) : 0;
 }
 
@@ -89,7 +90,7 @@ static int find_place(struct import *import, size_t index, struct dmsg_error *er
     struct dmsg_file_list list;
     int result = dmsg_file_list_read(&list, import->own.folder, &import->own.name, error);
     for (size_t i = 0; result == 0 && i < list.count; i++) {
-        if (list.files[i].kind != DMSG_FILE_KEY || index-- > 0)
+        if (!dmsg_file_is_key(list.files[i].kind) || index-- > 0)
             continue;
         import->place = list.files[i];
         import->place.kind = DMSG_FILE_CERTIFICATE;
@@ -103,9 +104,8 @@ static int find_key(struct import *import, struct dmsg_error *error)
     const struct dmsg_certificate *leaf = &import->certificates[0];
     for (size_t i = 0; i < dmsg_identity_key_count(import->own.identity); i++) {
         import->key = dmsg_identity_key_get(import->own.identity, i);
-        bool same = EVP_PKEY_eq(import->key->key, leaf->key) == 1;
-        ERR_clear_error();
-        if (same && import->key->role != DMSG_KEY_OLD)
+        /* A key in a token does not always let itself be compared. */
+        if (strcmp(import->key->kid, leaf->kid) == 0 && import->key->role != DMSG_KEY_OLD)
             return find_place(import, i, error);
     }
     return dmsg_fail(error, DMSG_E_CERTIFICATE,
@@ -163,7 +163,7 @@ static int write_certificates(const struct import *import, struct dmsg_error *er
               "identity tlsa` prints into DNS\n",
         import->own.name.text);
     return out.failed ? dmsg_fail_memory(error)
-                      : write_output(stdout, dmsg_buffer_span(&out), error);
+                      : write_typed(stdout, dmsg_buffer_span(&out), error);
 }
 
 static int run(struct invocation *self, struct dmsg_error *error)

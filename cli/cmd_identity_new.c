@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "cmd_identity_common.h"
+#include "hardware.h"
+#include "typed.h"
 #include "x509/certificate.h"
 #include "x509/create.h"
 #include "x509/files.h"
@@ -37,10 +39,11 @@ struct identity_new {
 
 static const struct option own_options[] = {
     {.name = "key",
-        .argument = "TYPE",
+        .argument = "TYPE|URI",
         .kind = OPTION_TEXT,
         .at = offsetof(struct identity_new, key),
-        .help = "p256 (default), p384, p521, ed25519, rsa2048, rsa3072, rsa4096"},
+        .help = "p256 (default), p384, p521, ed25519, rsa2048, rsa3072, rsa4096; or the URI of a "
+                "key that is in hardware already"},
     {.name = "days",
         .argument = "N",
         .kind = OPTION_NUMBER,
@@ -119,7 +122,7 @@ static int lock_existing(
 /* ------------------------------------------------------------------------------- the outcome */
 
 static void put_key(struct dmsg_buffer *out, const struct own_files *own, const char *word,
-    const EVP_PKEY *key, const X509 *certificate, const char *stem)
+    const EVP_PKEY *key, const char *kind, const X509 *certificate, const char *stem)
 {
     char description[DMSG_KEY_DESCRIPTION_SIZE], kid[DMSG_KEY_ID_SIZE], date[32];
     int64_t from, to;
@@ -128,7 +131,7 @@ static void put_key(struct dmsg_buffer *out, const struct own_files *own, const 
         out->failed = true;
     else
         dmsg_buffer_format(out, "%s: %s %s, kid %s\n", own->name.text, description, word, kid);
-    dmsg_buffer_format(out, "wrote %s/%s%s.key.pem\n", own->folder, own->name.text, stem);
+    dmsg_buffer_format(out, "wrote %s/%s%s.key.%s\n", own->folder, own->name.text, stem, kind);
     if (certificate == NULL || dmsg_certificate_dates(&from, &to, certificate, NULL) < 0)
         return;
     time_text(date, to);
@@ -162,13 +165,13 @@ static int report(const struct invocation *self, const struct own_files *own,
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
     bool two = made->encryption_key != NULL;
     put_key(&text, own, two ? "for signatures" : "for signatures and encryption", made->key,
-        made->certificate, "");
+        made->uri != NULL ? "uri" : "pem", made->certificate, "");
     if (two)
-        put_key(&text, own, "for encryption", made->encryption_key, made->encryption_certificate,
-            ".enc");
+        put_key(&text, own, "for encryption", made->encryption_key, "pem",
+            made->encryption_certificate, ".enc");
     put_next_step(&text, self, own, made->request != NULL);
     return text.failed ? dmsg_fail_memory(error)
-                       : write_output(stdout, dmsg_buffer_span(&text), error);
+                       : write_typed(stdout, dmsg_buffer_span(&text), error);
 }
 
 /* ----------------------------------------------------------------------------------- commands */
@@ -186,6 +189,7 @@ static int make(const struct invocation *self, const struct own_files *own, enum
     struct dmsg_save_options how = {.replace = options->force,
         .set_owner = options->owner != 0,
         .owner = (uid_t)options->owner};
+    DMSG_CLEANUP(hardware_done) struct hardware hardware = {0};
     DMSG_CLEANUP(dmsg_material_done) struct dmsg_material made = {0};
     DMSG_CLEANUP(dmsg_folder_done) struct dmsg_folder folder = DMSG_FOLDER_NONE;
     if (dmsg_context_now(&context) < CLOCK_PLAUSIBLE)
@@ -193,6 +197,10 @@ static int make(const struct invocation *self, const struct own_files *own, enum
     int result = judge_existing(self, own, options->force, error);
     if (result > 0)
         result = lock_existing(&folder, own, error);
+    if (result == 0 && options->key != NULL && dmsg_key_uri_is_one(options->key))
+        result = hardware_find(&hardware, options->key, &context, NULL, error);
+    if (result == 0 && hardware.key.key != NULL)
+        hardware_use(&hardware, &wanted, self->program);
     if (result == 0)
         result = dmsg_material_create(&made, &context, &wanted, error);
     if (result == 0)
@@ -211,12 +219,14 @@ static int run_as(
 
 static int run(struct invocation *self, struct dmsg_error *error)
 {
-    const struct identity_new *options = self->options;
+    struct identity_new *options = self->options;
     enum dmsg_key_type type = DMSG_KEY_P256;
+    options->key = own_key_wanted(options->key);
     if (options->request && options->days != 0)
         return dmsg_fail(error, DMSG_E_USAGE,
             "--days does not go with --csr: the CA says how long its certificate is valid");
-    int result = options->key != NULL ? dmsg_key_type_parse(&type, options->key, error) : 0;
+    bool typed = options->key != NULL && !dmsg_key_uri_is_one(options->key);
+    int result = typed ? dmsg_key_type_parse(&type, options->key, error) : 0;
     return result == 0 ? run_as(self, type, options->request, error) : result;
 }
 
@@ -239,8 +249,11 @@ const struct command cmd_identity_new = {
     .arguments = "[NAME]",
     .summary = "Make a key and a self-signed certificate for a name of one's own, or a CSR.",
     .example = "danemsg identity new alice.example.net",
-    .notes = "An ed25519 identity gets an X25519 key beside it (NAME.enc.*), for encryption. Peers "
-             "that run the proof of concept can read RSA keys only.",
+    .notes =
+        "An ed25519 identity gets an X25519 key beside it (NAME.enc.*), for encryption. Peers "
+        "that run the proof of concept can read RSA keys only. A key in a TPM or a PKCS #11 "
+        "token is one that is there already: handle:0x81000001, or "
+        "pkcs11:token=...;object=...?pin-source=file:/PATH; NAME.key.uri then says where it is.",
     .options = own_options,
     .option_count = COUNT(own_options),
     .groups = groups,

@@ -7,10 +7,10 @@
 
 static const struct option own_options[] = {
     {.name = "key",
-        .argument = "TYPE",
+        .argument = "TYPE|URI",
         .kind = OPTION_TEXT,
         .at = offsetof(struct rollover_options, key),
-        .help = "start: of the new key (as the old one)"},
+        .help = "start: of the new key (as the old one), or which key in hardware it is"},
     {.name = "days",
         .argument = "N",
         .kind = OPTION_NUMBER,
@@ -146,8 +146,9 @@ static int run_action(struct rollover_run *run, const struct invocation *self,
 
 static int run(struct invocation *self, struct dmsg_error *error)
 {
-    const struct rollover_options *options = self->options;
+    struct rollover_options *options = self->options;
     const struct action *action = NULL;
+    options->key = own_key_wanted(options->key);
     for (size_t i = 0; i < COUNT(actions); i++) {
         if (strcmp(self->arguments[0], actions[i].word) == 0)
             action = &actions[i];

@@ -42,7 +42,7 @@ static int match_files(struct show *show, struct dmsg_error *error)
         struct dmsg_file file = list.files[i];
         if (file.kind == DMSG_FILE_REQUEST && file.role == DMSG_KEY_CURRENT && !file.encryption)
             result = dmsg_file_name(show->request, &show->own.name, file, error);
-        if (file.kind != DMSG_FILE_KEY)
+        if (!dmsg_file_is_key(file.kind))
             continue;
         struct shown *shown = &show->keys[show->count];
         shown->key = dmsg_identity_key_get(show->own.identity, show->count);
@@ -70,6 +70,8 @@ static void put_text(struct dmsg_buffer *out, const struct show *show)
         dmsg_buffer_format(out, "%s key: %s, %s\n  kid          %s\n  key file     %s\n",
             role_word(shown->key->role), description, purpose_words(shown->key->purposes),
             shown->key->kid, shown->key_file);
+        if (shown->key->uri != NULL)
+            describe_field(out, 2, "in hardware", "%s", shown->key->uri);
         describe_field(out, 2, "certificate", "%s",
             shown->key->certificate != NULL ? shown->certificate_file : "none yet");
         if (shown->key->certificate != NULL)
@@ -98,6 +100,8 @@ static void json_one(struct dmsg_buffer *out, const struct show *show, const str
     json_member_bool(out, "signs", (shown->key->purposes & DMSG_FOR_SIGNATURES) != 0);
     json_member_bool(out, "decrypts", (shown->key->purposes & DMSG_FOR_ENCRYPTION) != 0);
     json_member_text(out, "key_file", shown->key_file);
+    if (shown->key->uri != NULL)
+        json_member_text(out, "uri", shown->key->uri);
     if (shown->key->certificate != NULL) {
         json_key(out, "certificate");
         dmsg_buffer_put_byte(out, '{');

@@ -1,7 +1,7 @@
 /* danemsg inbox: what a receiver has kept, looked at while it runs. */
 #include "base/fail.h"
 #include "base/utf8.h"
-#include "open_store.h"
+#include "inbox.h"
 #include "show.h"
 
 #include <string.h>
@@ -10,26 +10,9 @@
 /* Characters of a message's first line in the list. */
 #define FIRST_LINE 60
 
-struct inbox {
-    struct identity_options identity;
-    struct store_choice store;
-    bool json, raw, undelivered, all, failed, force;
-    int64_t older;
-};
-
 static const char *const delivery_words[] = {
     [DMSG_UNDELIVERED] = "undelivered", [DMSG_DELIVERED] = "delivered", [DMSG_FAILED] = "failed"};
 
-#define STORE_OPTIONS                                                                              \
-    {.name = "store",                                                                              \
-        .argument = "STORE",                                                                       \
-        .kind = OPTION_TEXT,                                                                       \
-        .at = offsetof(struct inbox, store.store),                                                 \
-        .help = STORE_HELP},                                                                       \
-    {                                                                                              \
-        .name = "state", .argument = "FOLDER", .kind = OPTION_TEXT,                                \
-        .at = offsetof(struct inbox, store.state), .help = "where the receiver keeps its database" \
-    }
 #define JSON_OPTION                                                                                \
     {                                                                                              \
         .name = "json", .kind = OPTION_FLAG, .at = offsetof(struct inbox, json),                   \
@@ -41,7 +24,7 @@ static const char *const delivery_words[] = {
         .help = "only what is not delivered yet, or failed"                                        \
     }
 
-static int open_inbox(struct dmsg_store **out, const struct dmsg_context *context,
+int inbox_open(struct dmsg_store **out, const struct dmsg_context *context,
     const struct inbox *options, bool change, struct dmsg_error *error)
 {
     struct dmsg_name name;
@@ -179,7 +162,7 @@ static int run_all(struct invocation *self,
 {
     const struct dmsg_context context = {0};
     struct dmsg_store *store = NULL;
-    int result = open_inbox(&store, &context, self->options, false, error);
+    int result = inbox_open(&store, &context, self->options, false, error);
     if (result == 0)
         result = write_all(self->options, store, put, error);
     dmsg_store_close(&store);
@@ -234,7 +217,7 @@ static int run_show(struct invocation *self, struct dmsg_error *error)
         return dmsg_fail(error, DMSG_E_USAGE,
             "--raw writes a stranger's octets, which a terminal may obey: send them to a file or a "
             "pipe");
-    result = open_inbox(&store, &context, options, false, error);
+    result = inbox_open(&store, &context, options, false, error);
     if (result == 0)
         result = dmsg_store_kept(store, row - 1, &record, error);
     if (result == 1 && record.row == row)
@@ -245,116 +228,17 @@ static int run_show(struct invocation *self, struct dmsg_error *error)
     return result;
 }
 
-/* --------------------------------------------------------------------------------------- purge */
-
-/* As retention has it: one that came before it was written came while our clock was not set yet. */
-static int64_t came_at(const struct dmsg_record *record)
-{
-    return record->received_at > record->issued_at ? record->received_at : record->issued_at;
-}
-
-static int count_all(struct dmsg_store *store, const struct inbox *options, int64_t before,
-    int64_t *out, struct dmsg_error *error)
-{
-    struct dmsg_record record = {0};
-    int result = 1;
-    *out = 0;
-    while ((result = dmsg_store_kept(store, record.row, &record, error)) == 1)
-        *out +=
-            came_at(&record) < before && (record.delivery == DMSG_DELIVERED ||
-                                             (options->failed && record.delivery == DMSG_FAILED));
-    return result;
-}
-
-/* What was put aside is called delivered, and goes with the others. */
-static int give_up_failed(struct dmsg_store *store, int64_t before, struct dmsg_error *error)
-{
-    struct dmsg_record record = {0};
-    int result = 1;
-    while ((result = dmsg_store_kept(store, record.row, &record, error)) == 1) {
-        int64_t row = record.row;
-        if (record.delivery == DMSG_FAILED && came_at(&record) < before)
-            result = dmsg_store_delivered(store, row, error);
-        if (result < 0)
-            break;
-    }
-    return result;
-}
-
-static int discard(
-    struct dmsg_store *store, const struct inbox *options, int64_t before, struct dmsg_error *error)
-{
-    int result = options->failed ? give_up_failed(store, before, error) : 0;
-    if (result == 0)
-        result = 1;
-    while (result == 1)
-        result = dmsg_store_discard(store, before, error);
-    return result;
-}
-
-static int run_purge(struct invocation *self, struct dmsg_error *error)
-{
-    const struct dmsg_context context = {0};
-    const struct inbox *options = self->options;
-    struct dmsg_store *store = NULL;
-    int64_t count = 0;
-    int64_t before = options->all ? INT64_MAX : dmsg_context_now(&context) - options->older;
-    if (options->all == (options->older != 0))
-        return dmsg_fail(error, DMSG_E_USAGE, "--all or --older, one of them");
-    int result = open_inbox(&store, &context, options, options->force, error);
-    if (result == 0)
-        result = count_all(store, options, before, &count, error);
-    if (result == 0 && options->force)
-        result = discard(store, options, before, error);
-    dmsg_store_close(&store);
-    if (result == 0)
-        printf(options->force ? "%lld message(s) taken away\n"
-                              : "%lld message(s) would be taken away; --force does it\n",
-            (long long)count);
-    return result;
-}
-
 /* ------------------------------------------------------------------------------------ commands */
 
-static const struct option list_options[] = {JSON_OPTION, UNDELIVERED_OPTION, STORE_OPTIONS};
+static const struct option list_options[] = {JSON_OPTION, UNDELIVERED_OPTION, INBOX_STORE_OPTIONS};
 static const struct option show_options[] = {
     {.letter = 'N',
         .name = "raw",
         .kind = OPTION_FLAG,
         .at = offsetof(struct inbox, raw),
         .help = "the payload's octets alone, to a file or pipe"},
-    JSON_OPTION, STORE_OPTIONS};
-static const struct option export_options[] = {UNDELIVERED_OPTION, STORE_OPTIONS};
-static const struct option purge_options[] = {
-    {.name = "older",
-        .argument = "TIME",
-        .kind = OPTION_DURATION,
-        .at = offsetof(struct inbox, older),
-        .least = 1,
-        .help = "delivered ones that came longer ago: 12h, 30d"},
-    {.name = "all",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct inbox, all),
-        .help = "all delivered ones"},
-    {.name = "failed",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct inbox, failed),
-        .help = "those too that were put aside as failed"},
-    {.name = "force",
-        .kind = OPTION_FLAG,
-        .at = offsetof(struct inbox, force),
-        .help = "do it, and not only count them"},
-    STORE_OPTIONS};
-
-#define GROUPS                                                                                     \
-    (const struct group_use[])                                                                     \
-    {                                                                                              \
-        {&identity_group, offsetof(struct inbox, identity)},                                       \
-        {                                                                                          \
-            0                                                                                      \
-        }                                                                                          \
-    }
-
+    JSON_OPTION, INBOX_STORE_OPTIONS};
+static const struct option export_options[] = {UNDELIVERED_OPTION, INBOX_STORE_OPTIONS};
 const struct command cmd_inbox_list = {
     .name = "inbox list",
     .arguments = "",
@@ -364,7 +248,7 @@ const struct command cmd_inbox_list = {
     .example = "danemsg inbox list --identity bob.example.net --undelivered",
     .options = list_options,
     .option_count = COUNT(list_options),
-    .groups = GROUPS,
+    .groups = INBOX_GROUPS,
     .size = sizeof(struct inbox),
     .run = run_list,
 };
@@ -376,7 +260,7 @@ const struct command cmd_inbox_show = {
     .example = "danemsg inbox show 17 --identity bob.example.net",
     .options = show_options,
     .option_count = COUNT(show_options),
-    .groups = GROUPS,
+    .groups = INBOX_GROUPS,
     .size = sizeof(struct inbox),
     .least = 1,
     .most = 1,
@@ -391,22 +275,7 @@ const struct command cmd_inbox_export = {
     .example = "danemsg inbox export --identity bob.example.net > inbox.jsonl",
     .options = export_options,
     .option_count = COUNT(export_options),
-    .groups = GROUPS,
+    .groups = INBOX_GROUPS,
     .size = sizeof(struct inbox),
     .run = run_export,
-};
-
-const struct command cmd_inbox_purge = {
-    .name = "inbox purge",
-    .arguments = "",
-    .summary = "Take delivered messages away before their time.",
-    .notes =
-        "Never what is still to be delivered. The file keeps its size, for later messages. Ids "
-        "stay remembered: a message taken away cannot come a second time.",
-    .example = "danemsg inbox purge --older 7d --force --identity bob.example.net",
-    .options = purge_options,
-    .option_count = COUNT(purge_options),
-    .groups = GROUPS,
-    .size = sizeof(struct inbox),
-    .run = run_purge,
 };

@@ -153,12 +153,13 @@ static int purge(struct dmsg_outbox *outbox, const struct choice *choice, int64_
     struct dmsg_outgoing message = {0};
     int result = 1;
     while ((result = dmsg_outbox_list(outbox, message.row, &message, error)) == 1) {
-        bool has_expired = message.expires_at <= choice->now;
+        enum dmsg_outgoing_end end =
+            message.expires_at <= choice->now ? DMSG_OUTGOING_EXPIRED : DMSG_OUTGOING_DROPPED;
         if (!is_chosen(choice, &message))
             continue;
         ++*count;
         if (choice->options->force)
-            result = dmsg_outbox_remove(outbox, message.row, has_expired, error);
+            result = dmsg_outbox_remove(outbox, message.row, end, error);
         if (result < 0)
             return result;
     }

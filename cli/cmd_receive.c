@@ -3,6 +3,7 @@
 #include "base/monotonic.h"
 #include "receiving.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* A batch holds 32 MiB, and a packet that is larger than a batch would never be acknowledged. */
@@ -166,14 +167,20 @@ static int check_group(const struct receive *options, struct dmsg_error *error)
     return 0;
 }
 
+/* A variable is there for all commands, and a flag goes over it. */
+static bool is_flag(const char *value, const char *variable)
+{
+    return value != NULL && value != getenv(variable);
+}
+
 static int check(const struct receive *options, struct dmsg_error *error)
 {
     int result = check_group(options, error);
     if (result < 0)
         return result;
-    if (options->clean && options->store.state != NULL)
+    if (options->clean && is_flag(options->store.state, "DANEMSG_STATE"))
         return dmsg_fail(error, DMSG_E_USAGE, "--clean keeps nothing: --state does not go with it");
-    if (options->clean && options->store.store != NULL)
+    if (options->clean && is_flag(options->store.store, "DANEMSG_STORE"))
         return dmsg_fail(error, DMSG_E_USAGE, "--clean keeps nothing: --store does not go with it");
     return delivering_check(&options->delivering, error);
 }

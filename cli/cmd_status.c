@@ -7,6 +7,7 @@
 #include "figures.h"
 #include "open_store.h"
 #include "queueing.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -143,11 +144,12 @@ static int read_reports(struct report *receiver, struct report *publisher,
 {
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *other DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
-    int result = state_file(&path, options->store.state, name, STATUS_SUFFIX, error);
+    int result = state_file_path(&path, options->store.state, name, STATUS_SUFFIX, error);
     if (result == 0)
         result = read_report(receiver, options->status != NULL ? options->status : path, error);
     if (result == 0)
-        result = state_file(&other, options->store.state, name, PUBLISHER_STATUS_SUFFIX, error);
+        result =
+            state_file_path(&other, options->store.state, name, PUBLISHER_STATUS_SUFFIX, error);
     return result < 0 ? result : read_report(publisher, other, error);
 }
 
@@ -273,6 +275,11 @@ static void put_json(struct dmsg_buffer *out, const struct dmsg_name *name,
 
 /* --------------------------------------------------------------------------------- the outbox */
 
+struct queued {
+    struct dmsg_outbox_depths depths;
+    struct dmsg_outbox_counts counts;
+};
+
 /* One that does not run is worth a word when something waits for it. */
 static void put_publisher(
     struct dmsg_buffer *out, const struct report *report, const struct dmsg_outbox_depths *outbox)
@@ -289,30 +296,36 @@ static void put_publisher(
     }
 }
 
-static void put_outbox_text(struct dmsg_buffer *out, const struct dmsg_outbox_depths *outbox)
+static void put_outbox_text(struct dmsg_buffer *out, const struct queued *queued)
 {
+    const struct dmsg_outbox_depths *depths = &queued->depths;
     dmsg_buffer_format(out,
         "outbox     %lld to send (%lld unsealed, %lld unsealable, %lld failed before), %lld "
-        "expired unsent\n",
-        (long long)outbox->messages, (long long)outbox->open, (long long)outbox->stuck,
-        (long long)outbox->failed_once, (long long)outbox->expired);
+        "expired unsent, %lld published altogether\n",
+        (long long)depths->messages, (long long)depths->open, (long long)depths->stuck,
+        (long long)depths->failed_once, (long long)depths->expired,
+        (long long)queued->counts.published);
 }
 
-static void put_outbox_json(struct dmsg_buffer *out, const struct dmsg_outbox_depths *outbox)
+static void put_outbox_json(struct dmsg_buffer *out, const struct queued *queued)
 {
+    const struct dmsg_outbox_depths *depths = &queued->depths;
     dmsg_buffer_put_byte(out, '{');
-    json_member_number(out, "messages", outbox->messages);
-    json_member_number(out, "unsealed", outbox->open);
-    json_member_number(out, "unsealable", outbox->stuck);
-    json_member_number(out, "failed", outbox->failed_once);
-    json_member_number(out, "octets", outbox->octets);
-    json_member_number(out, "expired", outbox->expired);
+    json_member_number(out, "messages", depths->messages);
+    json_member_number(out, "unsealed", depths->open);
+    json_member_number(out, "unsealable", depths->stuck);
+    json_member_number(out, "failed", depths->failed_once);
+    json_member_number(out, "octets", depths->octets);
+    json_member_number(out, "expired", depths->expired);
+    json_member_number(out, "published", queued->counts.published);
+    json_member_number(out, "sealed", queued->counts.sealed);
+    json_member_number(out, "refused_by_broker", queued->counts.refused);
     dmsg_buffer_put_byte(out, '}');
 }
 
 /* 1, or 0 when there is no database yet; the outbox is in the state folder, whatever --store says.
  */
-static int read_outbox(struct dmsg_outbox_depths *out, const struct status *options,
+static int read_outbox(struct queued *out, const struct status *options,
     const struct dmsg_name *name, struct dmsg_error *error)
 {
     const struct dmsg_context context = {0};
@@ -324,7 +337,9 @@ static int read_outbox(struct dmsg_outbox_depths *out, const struct status *opti
         return result;
     result = open_outbox(&outbox, &context, options->store.state, name, OUTBOX_LOOK, error);
     if (result == 0)
-        result = dmsg_outbox_depths(outbox, out, error);
+        result = dmsg_outbox_depths(outbox, &out->depths, error);
+    if (result == 0)
+        result = dmsg_outbox_counts(outbox, &out->counts, error);
     dmsg_outbox_close(&outbox);
     return result < 0 ? result : 1;
 }
@@ -360,7 +375,7 @@ static int run(struct invocation *self, struct dmsg_error *error)
     DMSG_CLEANUP(report_done) struct report publisher = {0};
     struct kept kept = {0};
     struct dmsg_name name;
-    struct dmsg_outbox_depths outbox = {0};
+    struct queued outbox = {0};
     int queued = 0;
     int result = own_name(&name, &options->identity, error);
     if (result == 0)
@@ -382,12 +397,12 @@ static int run(struct invocation *self, struct dmsg_error *error)
         dmsg_buffer_put_text(&out, "}\n");
     } else {
         put_text(&out, &name, &receiver, &kept);
-        put_publisher(&out, &publisher, &outbox);
+        put_publisher(&out, &publisher, &outbox.depths);
         if (queued == 1)
             put_outbox_text(&out, &outbox);
     }
     return out.failed ? dmsg_fail_memory(error)
-                      : write_output(stdout, dmsg_buffer_span(&out), error);
+                      : write_typed(stdout, dmsg_buffer_span(&out), error);
 }
 
 const struct command cmd_status = {

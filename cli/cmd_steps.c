@@ -108,7 +108,7 @@ static int decrypt(struct invocation *self, struct dmsg_error *error)
     if (result == 0) {
         print_note(self->program, "decrypted; not checked: who wrote it, for whom, when, whether "
                                   "it was seen before");
-        result = write_output(stdout, dmsg_buffer_span(&plaintext), error);
+        result = write_payload(dmsg_buffer_span(&plaintext), error);
     }
     dmsg_buffer_done(&plaintext);
     dmsg_buffer_done(&envelope);
@@ -160,7 +160,7 @@ static int verify(struct invocation *self, struct dmsg_error *error)
                 "signed by %s (proof of concept); not checked, for it does not say: for whom, "
                 "when, whether it was seen before",
                 message.sender.text);
-        result = write_output(stdout, dmsg_buffer_span(&message.payload), error);
+        result = write_payload(dmsg_buffer_span(&message.payload), error);
     }
     dmsg_message_done(&message);
     dmsg_opener_free(&opener);

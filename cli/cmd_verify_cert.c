@@ -80,8 +80,9 @@ static int read_given(struct given *given, const char *path, struct dmsg_error *
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {.limit = DMSG_CERTIFICATE_FILE_MAX};
     int result = read_input(&text, path, error);
-    if (result == 0)
-        result = dmsg_pem_read_certificates(dmsg_buffer_span(&text), on_certificate, given, error);
+    if (result < 0) /* which names the file */
+        return result;
+    result = dmsg_pem_read_certificates(dmsg_buffer_span(&text), on_certificate, given, error);
     if (result == 0)
         result = dmsg_certificate_parse(&given->leaf, given->presented.certificates[0], error);
     return result < 0 ? dmsg_fail_in(error, result, "%s", path) : 0;
@@ -108,69 +109,19 @@ static int first_name(struct dmsg_name *out, const X509 *certificate, struct dms
     return 0;
 }
 
-/* A record that is usable by itself and means this certificate. */
-static const struct dmsg_peer_key *find_record(
-    const struct dmsg_peer *peer, const struct dmsg_certificate *leaf, bool usable)
-{
-    for (size_t i = 0; i < peer->count; i++) {
-        const struct dmsg_peer_key *key = &peer->keys[i];
-        struct dmsg_tlsa tlsa;
-        if ((key->purposes != 0) == usable && dmsg_tlsa_parse(&tlsa, key->rdata, NULL) == 0 &&
-            dmsg_tlsa_match_x509(&tlsa, leaf->x509, leaf->key, NULL) == 1)
-            return key;
-    }
-    return NULL;
-}
-
-static void say_yes(const struct verify_cert *options, const struct dmsg_peer *peer,
-    const struct dmsg_peer_key *key)
-{
-    if (options->quiet)
-        return;
-    printf("%s: yes, by its record %u %u %u (%s), DNS %s\n", peer->name.text, key->usage,
-        key->selector, key->matching_type, dmsg_tlsa_usage_word(key->usage),
-        dns_status_word(peer->status));
-    if (key->why[0] != '\0')
-        printf("%s\n", key->why);
-}
-
-static int say_no(const struct dmsg_peer *peer, const struct dmsg_certificate *leaf,
-    const struct dmsg_error *why, struct dmsg_error *error)
-{
-    const struct dmsg_peer_key *useless = find_record(peer, leaf, false);
-    bool insecure = peer->status == DMSG_DNS_INSECURE;
-    if (peer->count == 0 || peer->status == DMSG_DNS_BOGUS || peer->status == DMSG_DNS_NOT_NOW ||
-        (insecure && useless == NULL)) {
-        if (dmsg_peer_recipient_key(peer, error) == NULL) /* says what is wrong with the answer */
-            return error->code;
-    }
-    if (useless != NULL)
-        return dmsg_fail(error, insecure ? DMSG_E_DNS_INSECURE : DMSG_E_CERTIFICATE,
-            "no: the record %u %u %u of %s is of this certificate, but: %s", useless->usage,
-            useless->selector, useless->matching_type, peer->name.text,
-            useless->by_x5c ? why->text : useless->why);
-    return dmsg_fail(error, DMSG_E_CERTIFICATE,
-        "no: none of the %zu TLSA record%s of %s speaks for this certificate", peer->count,
-        peer->count == 1 ? "" : "s", peer->name.text);
-}
-
 static int judge(const struct verify_cert *options, const struct dmsg_context *context,
     const struct dmsg_peer *peer, const struct given *given, struct dmsg_error *error)
 {
-    struct dmsg_error why = {.text = ""};
-    struct dmsg_peer_key by_chain = {0};
-    const struct dmsg_peer_key *key = find_record(peer, &given->leaf, true);
-    if (key != NULL) {
-        say_yes(options, peer, key);
-        return 0;
-    }
-    if (dmsg_presented_judge(&by_chain, peer, &given->presented, given->leaf.kid,
-            dmsg_context_now(context), &why) == 0) {
-        say_yes(options, peer, &by_chain);
-        dmsg_presented_done(&by_chain);
-        return 0;
-    }
-    return say_no(peer, &given->leaf, &why, error);
+    struct dmsg_testimony by;
+    int result = dmsg_peer_verify_certificate(&by, peer, given->presented.certificates,
+        given->presented.count, dmsg_context_now(context), error);
+    if (result < 0 || options->quiet)
+        return result;
+    printf("%s: yes, by its record %u %u %u (%s), DNS %s\n", peer->name.text, by.usage, by.selector,
+        by.matching_type, dmsg_tlsa_usage_word(by.usage), dns_status_word(peer->status));
+    if (by.why[0] != '\0')
+        printf("%s\n", by.why);
+    return 0;
 }
 
 static int verify(const struct verify_cert *options, const char *path, struct dmsg_error *error)

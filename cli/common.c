@@ -4,6 +4,7 @@
 #include "base/date.h"
 #include "base/fail.h"
 #include "base/utf8.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,7 +116,7 @@ int own_name(
 
 /* FOLDER/sub, or the XDG folder, or below HOME; root's is fixed. */
 static int default_folder(char **out, const char *root, const char *variable,
-    const char *below_home, const char *sub, struct dmsg_error *error)
+    const char *below_home, const char *sub, const char *option, struct dmsg_error *error)
 {
     const char *xdg = getenv(variable), *home = getenv("HOME");
     int size;
@@ -126,7 +127,8 @@ static int default_folder(char **out, const char *root, const char *variable,
     else if (home != NULL && home[0] == '/')
         size = asprintf(out, "%s/%s/%s", home, below_home, sub);
     else
-        return dmsg_fail(error, DMSG_E_LOCAL, "neither HOME nor %s names a folder", variable);
+        return dmsg_fail(error, DMSG_E_LOCAL,
+            "neither HOME nor %s names a folder: set one of them, or %s", variable, option);
     return size < 0 ? dmsg_fail_memory(error) : 0;
 }
 
@@ -134,7 +136,7 @@ int crypto_folder(char **out, const struct identity_options *options, struct dms
 {
     if (options->crypto_path == NULL)
         return default_folder(out, "/var/lib/danemsg/identity", "XDG_DATA_HOME", ".local/share",
-            "danemsg/identity", error);
+            "danemsg/identity", "CRYPTO_PATH (--crypto-path)", error);
     *out = strdup(options->crypto_path);
     return *out == NULL ? dmsg_fail_memory(error) : 0;
 }
@@ -156,8 +158,8 @@ static int make_folders(char *path, struct dmsg_error *error)
 int state_path(char **out, const char *option, struct dmsg_error *error)
 {
     if (option == NULL)
-        return default_folder(
-            out, "/var/lib/danemsg", "XDG_STATE_HOME", ".local/state", "danemsg", error);
+        return default_folder(out, "/var/lib/danemsg", "XDG_STATE_HOME", ".local/state", "danemsg",
+            "DANEMSG_STATE (--state)", error);
     if (option[0] == '\0')
         return dmsg_fail(error, DMSG_E_USAGE, "--state wants a folder, not an empty text");
     *out = strdup(option);
@@ -177,18 +179,26 @@ int state_folder(char **out, const char *option, struct dmsg_error *error)
     return 0;
 }
 
-int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
-    struct dmsg_error *error)
+int state_file_path(char **out, const char *option, const struct dmsg_name *name,
+    const char *suffix, struct dmsg_error *error)
 {
     char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *path = NULL;
-    int result = state_folder(&folder, option, error);
+    int result = state_path(&folder, option, error);
     if (result < 0)
         return result;
     if (asprintf(&path, "%s/%s.%s", folder, name->text, suffix) < 0)
         return dmsg_fail_memory(error);
     *out = path;
     return 0;
+}
+
+int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
+    struct dmsg_error *error)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = state_folder(&folder, option, error);
+    return result < 0 ? result : state_file_path(out, option, name, suffix, error);
 }
 
 int own_identity(struct dmsg_identity **out, const struct dmsg_context *context,
@@ -240,10 +250,11 @@ int open_discovery(struct dmsg_discovery **out, const struct dmsg_context *conte
 {
     char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     char *trust DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    const char *state = getenv("DANEMSG_STATE");
     struct dmsg_discovery_config config;
     discovery_config(&config, options);
     /* Whoever has no such folder has no receiver that keeps the anchors there. */
-    if (state_path(&folder, getenv("DANEMSG_STATE"), NULL) == 0 &&
+    if (state_path(&folder, state != NULL && *state != '\0' ? state : NULL, NULL) == 0 &&
         asprintf(&trust, "%s/" TRUST_FOLDER, folder) < 0)
         trust = NULL;
     config.resolver.trust_folder = trust;
@@ -296,9 +307,19 @@ struct dmsg_span without_line_end(struct dmsg_span text)
 int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error)
 {
     if ((data.size > 0 && fwrite(data.data, 1, data.size, stream) != data.size) ||
-        fflush(stream) != 0)
+        fflush(stream) != 0 || ferror(stream) != 0)
         return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the output");
     return 0;
+}
+
+int write_payload(struct dmsg_span payload, struct dmsg_error *error)
+{
+    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
+    if (!isatty(STDOUT_FILENO))
+        return write_output(stdout, payload, error);
+    dmsg_text_escape(&text, payload, false);
+    return text.failed ? dmsg_fail_memory(error)
+                       : write_output(stdout, dmsg_buffer_span(&text), error);
 }
 
 static int write_all(int fd, struct dmsg_span data)
@@ -313,12 +334,30 @@ static int write_all(int fd, struct dmsg_span data)
     return 0;
 }
 
+/* /dev/stdout, a FIFO, a link to elsewhere: what stands there is not taken away for a file. A link
+   to nothing is. */
+static bool is_written_through(const char *path)
+{
+    struct stat facts;
+    return lstat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && access(path, F_OK) == 0;
+}
+
+static int write_through(const char *path, struct dmsg_span data, struct dmsg_error *error)
+{
+    int fd DMSG_CLEANUP(dmsg_cleanup_fd) = open(path, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || write_all(fd, data) < 0)
+        return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing %s", path);
+    return 0;
+}
+
 int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *error)
 {
     char *beside DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     int fd DMSG_CLEANUP(dmsg_cleanup_fd) = -1;
     if (strcmp(path, "-") == 0)
         return write_output(stdout, data, error);
+    if (is_written_through(path))
+        return write_through(path, data, error);
     if (asprintf(&beside, "%s.XXXXXX", path) < 0) {
         beside = NULL;
         return dmsg_fail_memory(error);
@@ -364,17 +403,19 @@ void json_event_begin(
 
 static void print_line(const char *program, const char *level, const char *word, const char *text)
 {
+    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer typed = {0};
     struct dmsg_buffer line = {0};
+    put_typed(&typed, dmsg_span_text(text));
     if (notes_are_json) {
         json_event_begin(&line, program, level, word);
-        json_member_text(&line, "text", text);
+        json_member(&line, "text", dmsg_buffer_span(&typed));
         dmsg_buffer_put_text(&line, "}\n");
     } else {
         dmsg_buffer_format(&line, "%s: %s%s", program, word, *word != '\0' ? ": " : "");
-        dmsg_text_escape(&line, dmsg_span_text(text), true);
+        dmsg_text_escape(&line, dmsg_buffer_span(&typed), true);
         dmsg_buffer_put_byte(&line, '\n');
     }
-    if (!line.failed)
+    if (!line.failed && !typed.failed)
         fwrite(line.data, 1, line.size, stderr);
     dmsg_buffer_done(&line);
 }

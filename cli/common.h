@@ -64,7 +64,10 @@ int crypto_folder(
    caller frees it. */
 int state_path(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
 int state_folder(char **out, const char *option, struct dmsg_error *error) DMSG_MUST_CHECK;
-/* A file of a name in it, "STATE/NAME.db" with the suffix "db". The caller frees the path. */
+/* A file of a name in it, "STATE/NAME.db" with the suffix "db"; state_file_path: the folder is not
+   made. The caller frees the path. */
+int state_file_path(char **out, const char *option, const struct dmsg_name *name,
+    const char *suffix, struct dmsg_error *error) DMSG_MUST_CHECK;
 int state_file(char **out, const char *option, const struct dmsg_name *name, const char *suffix,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
@@ -96,8 +99,13 @@ struct dmsg_span without_line_end(struct dmsg_span text);
 /* Writes all of it and flushes: a full disk or a closed pipe is an error. */
 int write_output(FILE *stream, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
 
-/* Puts a file that everybody may read in the place of what is there: written beside and renamed, so
-   that nobody sees half of it. "-": standard output. */
+/* Somebody's octets on stdout as they are; on a terminal, which would obey them, control characters
+   and what is not UTF-8 are escaped. */
+int write_payload(struct dmsg_span payload, struct dmsg_error *error) DMSG_MUST_CHECK;
+
+/* Puts a file that everybody may read in the place of the file that is there: written beside and
+   renamed, so that nobody sees half of it. A device, a FIFO or a link is written to. "-": standard
+   output. */
 int replace_file(const char *path, struct dmsg_span data, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* "danemsg send: broker: text" on stderr, escaped; the word is left out for a usage error. */

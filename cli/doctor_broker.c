@@ -7,6 +7,7 @@
 #include "base/monotonic.h"
 #include "danemsg/message.h"
 #include "doctor.h"
+#include "memory_bound.h"
 #include "mqtt/facts.h"
 
 #include <poll.h>
@@ -77,6 +78,8 @@ void doctor_broker(struct doctor *doctor)
         doctor_pass(doctor, "not checked, since 'identity' failed and --identity-cert needs it");
         return;
     }
+    if (doctor->broker.config.version != 311)
+        memory_bound((size_t)doctor->options->size_limit, 0);
     int result = broker_open(&doctor->mqtt, &doctor->broker, doctor->discovery, doctor->me, &why);
     if (result == 0)
         result = dmsg_mqtt_wait_connected(doctor->mqtt, wait_ms(doctor), &why);

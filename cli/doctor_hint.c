@@ -78,9 +78,17 @@ static bool is_explained(int code)
     return false;
 }
 
+/* What the own name lacks in DNS: answer, record. Of others' names `lookup` tells. */
+static bool is_of_own_name(int code)
+{
+    const char *name = running->command->name;
+    return (code == DMSG_E_NO_IDENTITY || code == DMSG_E_CERTIFICATE) &&
+           (strcmp(name, "identity check") == 0 || strcmp(name, "receive") == 0);
+}
+
 static void hint(const char *program, const struct dmsg_error *error)
 {
-    if (said || !is_explained(error->code) ||
+    if (said || (!is_explained(error->code) && !is_of_own_name(error->code)) ||
         (error->code == DMSG_E_LOCAL && !names_a_folder(error->text)))
         return;
     said = true;

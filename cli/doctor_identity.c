@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "cmd_identity_common.h"
 #include "doctor.h"
+#include "hardware.h"
 #include "x509/files.h"
 #include "x509/rollover.h"
 
@@ -23,13 +24,19 @@ static void check_folder(struct doctor *doctor, const struct dmsg_folder *folder
             (unsigned)facts.st_mode & 07777);
 }
 
-/* Reads one private key by itself, so that each has its own line. */
-static bool check_key(struct doctor *doctor, const struct dmsg_folder *folder, const char *file)
+/* Reads one private key by itself, so that each has its own line; of one in hardware where it is:
+   a token takes a wrong PIN a few times only. */
+static bool check_key(struct doctor *doctor, const struct dmsg_folder *folder, const char *file,
+    enum dmsg_file_kind kind)
 {
     EVP_PKEY *key DMSG_CLEANUP(dmsg_cleanup_pkey) = NULL;
+    DMSG_CLEANUP(dmsg_key_uri_done) struct dmsg_key_uri uri = {0};
     struct dmsg_error why;
     struct stat facts;
-    if (dmsg_file_read_key(&key, &doctor->context, folder, file, &why) < 0) {
+    int result = kind == DMSG_FILE_KEY_URI
+                     ? dmsg_file_read_key_uri(&uri, folder, file, &why)
+                     : dmsg_file_read_key(&key, &doctor->context, folder, file, &why);
+    if (result < 0) {
         doctor_fail(doctor, why.code, NULL, "%s", why.text);
         return false;
     }
@@ -57,16 +64,40 @@ static bool check_files(
         enum dmsg_file_kind kind = list->files[i].kind;
         if (dmsg_file_name(file, &doctor->name, list->files[i], NULL) < 0)
             continue;
-        any |= kind == DMSG_FILE_KEY || kind == DMSG_FILE_KEY_URI;
-        if (kind == DMSG_FILE_KEY)
-            good = check_key(doctor, folder, file) && good;
+        any |= dmsg_file_is_key(kind);
+        if (dmsg_file_is_key(kind))
+            good = check_key(doctor, folder, file, kind) && good;
         else
             check_public(doctor, folder, file);
     }
     if (!any)
-        doctor_fail(doctor, DMSG_E_LOCAL, "danemsg identity new, or the right --crypto-path",
+        doctor_fail(doctor, DMSG_E_LOCAL, "`danemsg identity new`, or the right --crypto-path",
             "there is no key of %s in %s", doctor->name.text, folder->path);
     return any && good;
+}
+
+/* Its certificate says nothing of what its token lets it do. */
+static void try_token(struct doctor *doctor, const struct dmsg_identity_key *key)
+{
+    struct dmsg_error why;
+    int result = 0;
+    if ((key->purposes & DMSG_FOR_SIGNATURES) != 0)
+        result = hardware_try_signing(key->key, key->context, &why);
+    if (result < 0) {
+        doctor_fail(doctor, result, "`danemsg identity rollover start` to another key",
+            "%s key %s in hardware (%s) does not sign: %s", role_word(key->role), key->kid,
+            key->uri, why.text);
+        return;
+    }
+    if ((key->purposes & DMSG_FOR_ENCRYPTION) != 0)
+        result = hardware_try_decryption(key->key, key->context, &why);
+    if (result < 0)
+        doctor_fail(doctor, result, "`danemsg identity rollover start` to another key",
+            "%s key %s in hardware (%s) does not decrypt: %s", role_word(key->role), key->kid,
+            key->uri, why.text);
+    else
+        doctor_ok(doctor, "%s key %s is in hardware (%s), where it %s", role_word(key->role),
+            key->kid, key->uri, purpose_words(key->purposes));
 }
 
 /* What the keys are, once all of them are read together with their certificates. */
@@ -85,6 +116,8 @@ static void load(struct doctor *doctor)
         doctor_ok(doctor, "%s key %s, %s, kid %s%s", role_word(key->role), description,
             purpose_words(key->purposes), key->kid,
             key->certificate != NULL ? ", with its certificate" : "");
+        if (key->uri != NULL)
+            try_token(doctor, key);
     }
 }
 
@@ -98,7 +131,7 @@ void doctor_identity(struct doctor *doctor)
         result = dmsg_file_list_read(&list, doctor->folder, &doctor->name, &why);
     if (result < 0) {
         doctor_fail(
-            doctor, result, "danemsg identity new, or the right --crypto-path", "%s", why.text);
+            doctor, result, "`danemsg identity new`, or the right --crypto-path", "%s", why.text);
         return;
     }
     check_folder(doctor, &folder);
@@ -118,7 +151,7 @@ void doctor_certificate(struct doctor *doctor)
         int64_t from, to;
         put_warnings(&text, key, &doctor->name, now);
         if (text.size > 0)
-            doctor_warn(doctor, DMSG_E_CERTIFICATE, "danemsg identity rollover start",
+            doctor_warn(doctor, DMSG_E_CERTIFICATE, "`danemsg identity rollover start`",
                 "%s key %s: %.*s", role_word(key->role), key->kid, (int)text.size,
                 (const char *)text.data);
         else if (key->certificate == NULL)
@@ -155,7 +188,7 @@ void doctor_rollover(struct doctor *doctor)
         doctor_fail(doctor, found, NULL, "%s", why.text);
     else if (found == 1 && (rollover.phase == DMSG_ROLLOVER_SWITCHING ||
                                rollover.phase == DMSG_ROLLOVER_ABORTING))
-        doctor_warn(doctor, DMSG_E_LOCAL, "repeat that step of danemsg identity rollover",
+        doctor_warn(doctor, DMSG_E_LOCAL, "repeat that step of `danemsg identity rollover`",
             "one was interrupted while it was %s", dmsg_rollover_word(rollover.phase));
     else if (found == 1)
         doctor_ok(doctor,
@@ -164,7 +197,7 @@ void doctor_rollover(struct doctor *doctor)
             dmsg_rollover_word(rollover.phase));
     else if (has_role(doctor, DMSG_KEY_NEXT) || has_role(doctor, DMSG_KEY_OLD))
         doctor_warn(doctor, DMSG_E_LOCAL,
-            "danemsg identity rollover start goes on with a next key; move old files away",
+            "`danemsg identity rollover start` goes on with a next key; move old files away",
             "there are %s.%s.* files and no rollover", doctor->name.text,
             has_role(doctor, DMSG_KEY_NEXT) ? "next" : "old");
     else

@@ -39,7 +39,7 @@ static const char *advice_for(int code, const char *why)
         return "have the zone signed, and its DS record put into the parent, or name its key with "
                "--trust-anchor";
     default:
-        return "danemsg identity publish; danemsg identity tlsa prints the record";
+        return "`danemsg identity publish`; `danemsg identity tlsa` prints the record";
     }
 }
 
@@ -79,7 +79,8 @@ static void check_others(struct doctor *doctor)
     const struct dmsg_peer_key *chosen = dmsg_peer_recipient_key(peer, NULL);
     for (size_t i = 0; i < peer->count; i++) {
         const struct dmsg_peer_key *record = &peer->keys[i];
-        const char *remove = "danemsg identity publish --replace, which takes others' records out";
+        const char *remove =
+            "`danemsg identity publish --replace`, which takes others' records out";
         if (!is_a_key(record) || is_own(doctor, record))
             continue;
         if (record == chosen)
@@ -99,7 +100,7 @@ static void check_usable(struct doctor *doctor)
     for (size_t i = 0; i < peer->count; i++) {
         const struct dmsg_peer_key *record = &peer->keys[i];
         if (record->purposes == 0 && !record->by_x5c)
-            doctor_warn(doctor, DMSG_E_CERTIFICATE, "danemsg lookup explains it",
+            doctor_warn(doctor, DMSG_E_CERTIFICATE, "`danemsg lookup` explains it",
                 "record %zu (%u %u %u) is of no use: %s", i + 1, record->usage, record->selector,
                 record->matching_type, record->why);
     }
@@ -122,7 +123,8 @@ void doctor_record(struct doctor *doctor)
                           "encrypt to this name");
     else
         doctor_fail(doctor, sender,
-            "danemsg identity publish; danemsg identity check prints the record", "%s", why.text);
+            "`danemsg identity publish`; `danemsg identity check` prints the record", "%s",
+            why.text);
     check_others(doctor);
     check_usable(doctor);
 }

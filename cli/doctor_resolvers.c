@@ -231,7 +231,7 @@ static void check_kept(struct doctor *doctor)
             "the root's, as this system has them; a receiver would keep them up to date in %s",
             folder);
     else if (facts.useless != NULL)
-        doctor_warn(doctor, DMSG_E_LOCAL, "start danemsg receive, which begins it anew",
+        doctor_warn(doctor, DMSG_E_LOCAL, "start `danemsg receive`, which begins it anew",
             "the root's, as this system has them, since %s/root.key %s", folder, facts.useless);
     else {
         time_text(date, facts.confirmed_at);

@@ -51,14 +51,39 @@ static bool is_missing(const char *path)
     return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
+/* The folder, or the first above it that is there; NULL without memory. */
+static char *existing_above(const char *folder)
+{
+    char *path = strdup(folder);
+    while (path != NULL && is_missing(path)) {
+        char *slash = strrchr(path, '/');
+        if (slash == NULL)
+            memcpy(path, ".", 2); /* "" is missing too, and has no room: state_path refuses it */
+        else
+            slash[slash == path] = '\0';
+    }
+    return path;
+}
+
 /* --------------------------------------------------------------------------------------- state */
+
+static void say_not_there(struct doctor *doctor)
+{
+    char *above DMSG_CLEANUP(dmsg_cleanup_free) = existing_above(doctor->state);
+    if (above != NULL && access(above, W_OK | X_OK) < 0)
+        doctor_fail(doctor, DMSG_E_LOCAL,
+            "run as the receiver's user, or name another with --state",
+            "%s is not there, and cannot be made in %s: %s", doctor->state, above, strerror(errno));
+    else
+        doctor_ok(
+            doctor, "%s is not there yet: the first receiver or outbox makes it", doctor->state);
+}
 
 void doctor_state(struct doctor *doctor)
 {
     struct stat facts;
     if (stat(doctor->state, &facts) < 0 && errno == ENOENT)
-        doctor_ok(
-            doctor, "%s is not there yet: the first receiver or outbox makes it", doctor->state);
+        say_not_there(doctor);
     else if (access(doctor->state, R_OK | X_OK) < 0)
         doctor_fail(doctor, DMSG_E_LOCAL, "run as the receiver's user, or chown it",
             "%s cannot be read: %s", doctor->state, strerror(errno));
@@ -85,22 +110,6 @@ static int64_t size_of(const char *path)
     return path != NULL && stat(path, &facts) == 0 ? (int64_t)facts.st_size : 0;
 }
 
-/* Of the folder, or of the first above it that is there. */
-static int statvfs_above(const char *folder, struct statvfs *out)
-{
-    char *path DMSG_CLEANUP(dmsg_cleanup_free) = strdup(folder);
-    char *slash;
-    if (path == NULL)
-        return -1;
-    while (statvfs(path, out) < 0) {
-        slash = strrchr(path, '/');
-        if (errno != ENOENT || slash == NULL || slash == path)
-            return statvfs(errno == ENOENT && slash == path ? "/" : ".", out);
-        *slash = '\0';
-    }
-    return 0;
-}
-
 /* What the messages that are kept may still grow to. */
 static int64_t still_wanted(const struct doctor *doctor)
 {
@@ -111,8 +120,9 @@ static int64_t still_wanted(const struct doctor *doctor)
 
 void doctor_disk(struct doctor *doctor)
 {
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = existing_above(doctor->state);
     struct statvfs facts;
-    if (statvfs_above(doctor->state, &facts) < 0) {
+    if (folder == NULL || statvfs(folder, &facts) < 0) {
         doctor_fail(doctor, DMSG_E_LOCAL, NULL, "the disk of %s cannot be asked: %s", doctor->state,
             strerror(errno));
         return;
@@ -139,7 +149,8 @@ static void say_depths(struct doctor *doctor, const struct dmsg_store_depths *de
 {
     if (depths->failed > 0)
         doctor_warn(doctor, DMSG_E_LOCAL,
-            "danemsg inbox list shows them; mend what --exec runs, and take them with inbox export",
+            "`danemsg inbox list` shows them; mend what --exec runs, and take them with `danemsg "
+            "inbox export`",
             "%" PRId64 " messages are put aside, since their delivery failed", depths->failed);
     doctor_ok(doctor,
         "%" PRId64 " to deliver, %" PRId64 " waiting for DNS, %" PRId64 " delivered and kept",
@@ -194,7 +205,8 @@ void doctor_integrity(struct doctor *doctor)
     int result = dmsg_sqlite_check(path, (int)doctor->options->wait * 1000, &why);
     if (result < 0)
         doctor_fail(doctor, result,
-            "restore it from a backup, or export what can be read (danemsg inbox export) and move "
+            "restore it from a backup, or export what can be read (`danemsg inbox export`) and "
+            "move "
             "it "
             "away",
             "%s", why.text);
@@ -221,7 +233,7 @@ void doctor_outbox(struct doctor *doctor)
     if (result < 0)
         doctor_fail(doctor, result, NULL, "%s", why.text);
     else if (depths.stuck > 0)
-        doctor_warn(doctor, DMSG_E_NO_IDENTITY, "danemsg outbox list says why",
+        doctor_warn(doctor, DMSG_E_NO_IDENTITY, "`danemsg outbox list` says why",
             "%" PRId64 " messages cannot be sealed, of %" PRId64, depths.stuck, depths.messages);
     else
         doctor_ok(doctor, "%" PRId64 " messages to send, %" PRId64 " of them not sealed yet",
@@ -293,7 +305,10 @@ static void say_running(struct doctor *doctor, long pid, const char *status)
         doctor_ok(doctor, "one runs, process %ld, and has not told of its broker yet", pid);
     else if (strcmp(broker, FIGURES_HELD_BACK) == 0)
         doctor_warn(doctor, DMSG_E_LOCAL,
-            "look at what it delivers to, and see 'danemsg inbox list'",
+            "look at what it delivers to, and see `danemsg inbox list`",
+            "one runs, process %ld, and %s", pid, broker);
+    else if (strncmp(broker, FIGURES_WAITS, strlen(FIGURES_WAITS)) == 0)
+        doctor_warn(doctor, DMSG_E_LOCAL, "mend that, and it goes on by itself",
             "one runs, process %ld, and %s", pid, broker);
     else if (!subscribed)
         doctor_warn(doctor, DMSG_E_BROKER, "see 'broker'",

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "common.h"
 #include "doctor_hint.h"
+#include "typed.h"
 
 static const char *level_word(enum dmsg_log_level level)
 {
@@ -36,15 +37,17 @@ static void write_line(const struct events *events, const struct dmsg_event *eve
 static void write_json(const struct events *events, const struct dmsg_event *event)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer line = {0};
+    DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
+    put_typed(&text, dmsg_span_text(event->text));
     json_event_begin(&line, events->program, level_word(event->level),
         event->code != 0 ? dmsg_error_word(event->code) : "");
-    json_member_text(&line, "text", event->text);
+    json_member(&line, "text", dmsg_buffer_span(&text));
     if (has_sender(event))
         json_member_text(&line, "sender", event->sender->text);
     if (has_id(event))
         json_member_text(&line, "id", event->id);
     dmsg_buffer_put_text(&line, "}\n");
-    if (!line.failed)
+    if (!line.failed && !text.failed)
         (void)fwrite(line.data, 1, line.size, stderr);
 }
 

@@ -150,6 +150,22 @@ static void publisher_put_members(struct dmsg_buffer *out, const void *user)
     json_member_number(out, "refused_by_broker", (int64_t)state->refused);
 }
 
+/* As a receiver's: of the database, and left out while it cannot be read. */
+static void write_outbox_counts(struct dmsg_buffer *out, struct dmsg_outbox *outbox)
+{
+    struct dmsg_outbox_counts counts;
+    if (dmsg_outbox_counts(outbox, &counts, NULL) < 0)
+        return;
+    metric(out, "danemsg_published_total", "counter", "Messages that the broker acknowledged.",
+        counts.published);
+    metric(out, "danemsg_sealed_total", "counter", "Queued messages sealed, once DNS had the key.",
+        counts.sealed);
+    metric(out, "danemsg_expired_total", "counter", "Messages dropped unsent, since they expired.",
+        counts.expired);
+    metric(out, "danemsg_broker_refused_total", "counter", "Publishes that the broker refused.",
+        counts.refused);
+}
+
 static void publisher_write_metrics(void *user, struct dmsg_buffer *out)
 {
     const struct publisher_figures *figures = user;
@@ -157,14 +173,7 @@ static void publisher_write_metrics(void *user, struct dmsg_buffer *out)
     int64_t queued = 0;
     metric(
         out, "danemsg_connected", "gauge", "1 while the broker takes messages.", state->connected);
-    metric(out, "danemsg_published_total", "counter", "Messages that the broker acknowledged.",
-        (int64_t)state->published);
-    metric(out, "danemsg_sealed_total", "counter", "Queued messages sealed, once DNS had the key.",
-        (int64_t)state->sealed);
-    metric(out, "danemsg_expired_total", "counter", "Messages dropped unsent, since they expired.",
-        (int64_t)state->expired);
-    metric(out, "danemsg_broker_refused_total", "counter", "Publishes that the broker refused.",
-        (int64_t)state->refused);
+    write_outbox_counts(out, figures->outbox);
     write_dns(out, state->dns_at, "When DNS last answered about a recipient; 0: never.");
     if (dmsg_outbox_count(figures->outbox, &queued, NULL) == 0)
         metric(out, "danemsg_outbox_messages", "gauge", "Messages in the outbox.", queued);

@@ -11,6 +11,7 @@
 #define FIGURES_SUBSCRIBED "subscribed"
 #define FIGURES_HELD_BACK "takes no more messages, since too many are not delivered"
 #define FIGURES_NOT_YET "not connected yet"
+#define FIGURES_WAITS "waits: " /* and for what: nothing is read from the broker yet */
 
 struct receiver_figures {
     const struct dmsg_receive_state *state;

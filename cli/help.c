@@ -248,10 +248,9 @@ static void put_commands(struct dmsg_buffer *out, const char *first_word)
     }
 }
 
-void help_program(FILE *stream, const char *first_word)
+int help_program(FILE *stream, const char *first_word, struct dmsg_error *error)
 {
     DMSG_CLEANUP(dmsg_buffer_done) struct dmsg_buffer text = {0};
-    struct dmsg_error error;
     dmsg_buffer_format(&text, "usage: danemsg %s%s [OPTIONS] [ARGUMENTS]\n",
         first_word != NULL ? first_word : "COMMAND", first_word != NULL ? " COMMAND" : "");
     if (first_word == NULL)
@@ -261,6 +260,5 @@ void help_program(FILE *stream, const char *first_word)
     put_commands(&text, first_word);
     dmsg_buffer_format(&text, "\n`danemsg %s%sCOMMAND --help` shows a command's options.\n",
         first_word != NULL ? first_word : "", first_word != NULL ? " " : "");
-    if (write_output(stream, dmsg_buffer_span(&text), &error) < 0)
-        print_error("danemsg", &error);
+    return write_output(stream, dmsg_buffer_span(&text), error);
 }

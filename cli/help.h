@@ -14,7 +14,7 @@
 int help_command(const struct command *command, bool all, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* The commands; with a first word, those that begin with it. */
-void help_program(FILE *stream, const char *first_word);
+int help_program(FILE *stream, const char *first_word, struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* The table as JSON, an object a line: every command with its options, then every outcome. */
 int help_json(struct dmsg_error *error) DMSG_MUST_CHECK;

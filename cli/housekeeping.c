@@ -134,8 +134,11 @@ static void tell_systemd(struct housekeeping *housekeeping, bool changed)
     const struct housekeeping_source *source = &housekeeping->config.source;
     if (housekeeping->watchdog > 0)
         (void)sd_notify(0, "WATCHDOG=1");
-    if (changed || !housekeeping->is_ready)
-        (void)sd_notifyf(0, "READY=1\nSTATUS=%s", source->in_words(source->user));
+    if (changed) {
+        snprintf(
+            housekeeping->words, sizeof housekeeping->words, "%s", source->in_words(source->user));
+        (void)sd_notifyf(0, "READY=1\nSTATUS=%s", housekeeping->words);
+    }
     housekeeping->is_ready = true;
 }
 
@@ -147,6 +150,7 @@ static void report(struct housekeeping *housekeeping, bool ticked)
     if (!changed && !ticked)
         return;
     housekeeping->was_up = is_up;
+    changed = changed || strcmp(housekeeping->words, source->in_words(source->user)) != 0;
     bool due = dmsg_now_ms() - housekeeping->written_at >= STATUS_PAUSE;
     if (housekeeping->config.status_path != NULL && (changed || due))
         write_status(housekeeping);

@@ -40,6 +40,7 @@ struct housekeeping {
     int signal_fd, timer_fd;
     struct metrics metrics;
     bool stopped, was_up, is_ready;
+    char words[DMSG_ERROR_TEXT];              /* that systemd has of us */
     int64_t started_at, written_at, watchdog; /* written_at: dmsg_now_ms(); watchdog: ms, 0: none */
 };
 #define HOUSEKEEPING_NONE                                                                          \

@@ -14,10 +14,16 @@
 #define ROUND_PART 24
 
 /* Of commands too that have no --state. */
+static const char *state_of(const char *state)
+{
+    const char *variable = getenv("DANEMSG_STATE");
+    return state != NULL || variable == NULL || *variable == '\0' ? state : variable;
+}
+
 static int database_path(
     char **out, const char *state, const struct dmsg_name *name, struct dmsg_error *error)
 {
-    return state_file(out, state != NULL ? state : getenv("DANEMSG_STATE"), name, "db", error);
+    return state_file_path(out, state_of(state), name, "db", error);
 }
 
 static int open_store(struct issued *issued, const struct dmsg_name *name, struct dmsg_error *error)
@@ -25,7 +31,10 @@ static int open_store(struct issued *issued, const struct dmsg_name *name, struc
     DMSG_CLEANUP(dmsg_cleanup_free) char *path = NULL;
     if (issued->store != NULL)
         return 0;
+    DMSG_CLEANUP(dmsg_cleanup_free) char *folder = NULL;
     int result = database_path(&path, issued->state, name, error);
+    if (result == 0)
+        result = state_folder(&folder, state_of(issued->state), error);
     if (result < 0)
         return result;
     return dmsg_store_open_sqlite(&issued->store, issued->context, path, name, error);

@@ -36,12 +36,16 @@ static void protect_process(void)
 #ifndef __SANITIZE_ADDRESS__ /* the leak check traces its own process */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
-    /* A descriptor that is closed would be given to a socket or a database. */
+    /* A descriptor that is closed would be given to a socket or a database. What cannot be read
+       is no empty message, and what cannot be written is not delivered: both stay errors. */
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
             _exit(dmsg_error_exit_status(DMSG_E_INTERNAL));
     }
     umask(077);
+    /* What a TPM's library has to say is in our errors; it would print more of it. */
+    (void)setenv("TSS2_LOG", "all+none", 0);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -87,6 +91,8 @@ static int run(const struct command *command, const char *program, int argc, cha
     } else if (result == 0) {
         doctor_hint_begin(&self);
         result = command->run(&self, &error);
+        if (result == 0) /* what printf has left in the buffer */
+            result = write_output(stdout, (struct dmsg_span){0}, &error);
     }
     if (result < 0 && error.text[0] != '\0')
         print_error(program, &error);
@@ -100,25 +106,24 @@ static int run(const struct command *command, const char *program, int argc, cha
     return dmsg_error_exit_status(result);
 }
 
-static int print_table(void)
+/* Of the program, not of a command: the exit status of what was written. */
+static int said(int result, const struct dmsg_error *error)
 {
-    struct dmsg_error error;
-    int result = help_json(&error);
     if (result < 0)
-        print_error("danemsg", &error);
+        print_error("danemsg", error);
     return dmsg_error_exit_status(result);
 }
 
 static int unknown(int argc, char **argv)
 {
+    struct dmsg_error error;
     if (argc < 2) {
-        help_program(stderr, NULL);
+        (void)said(help_program(stderr, NULL, &error), &error);
         return dmsg_error_exit_status(DMSG_E_USAGE);
     }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("danemsg " DMSG_VERSION "\n");
-        return 0;
-    }
+    if (strcmp(argv[1], "--version") == 0)
+        return said(
+            write_output(stdout, dmsg_span_text("danemsg " DMSG_VERSION "\n"), &error), &error);
     bool group = false;
     for (size_t i = 0; commands[i] != NULL; i++) {
         size_t size = strlen(argv[1]);
@@ -126,14 +131,27 @@ static int unknown(int argc, char **argv)
     }
     bool helped = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0;
     if (helped && argc > 2 && strcmp(argv[2], "--json") == 0)
-        return print_table();
-    if (helped || (group && argc > 2 && strcmp(argv[2], "--help") == 0)) {
-        help_program(stdout, helped ? NULL : argv[1]);
-        return 0;
-    }
-    print_note("danemsg", "there is no command '%s%s%s': `danemsg --help` lists them", argv[1],
-        group && argc > 2 ? " " : "", group && argc > 2 ? argv[2] : "");
+        return said(help_json(&error), &error);
+    if (helped || (group && argc > 2 && strcmp(argv[2], "--help") == 0))
+        return said(help_program(stdout, helped ? NULL : argv[1], &error), &error);
+    if (group && argc == 2)
+        print_note(
+            "danemsg", "%s what? `danemsg %s --help` lists what can follow", argv[1], argv[1]);
+    else
+        print_note("danemsg", "there is no command '%s%s%s': `danemsg %s%s--help` lists them",
+            argv[1], group ? " " : "", group ? argv[2] : "", group ? argv[1] : "",
+            group ? " " : "");
     return dmsg_error_exit_status(DMSG_E_USAGE);
+}
+
+/* `danemsg help send` is `danemsg send --help`. */
+static void put_help_last(int argc, char **argv)
+{
+    static char help[] = "--help";
+    if (argc < 3 || strcmp(argv[1], "help") != 0 || strcmp(argv[2], "--json") == 0)
+        return;
+    memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof *argv);
+    argv[argc - 1] = help;
 }
 
 int main(int argc, char **argv)
@@ -145,6 +163,7 @@ int main(int argc, char **argv)
     const struct command *link = argc > 0 ? find_link(argv[0]) : NULL;
     if (link != NULL)
         return run(link, link->name, argc, argv);
+    put_help_last(argc, argv);
     for (size_t i = 0; commands[i] != NULL; i++) {
         int words = match(commands[i], argc, argv);
         if (words > 0) {

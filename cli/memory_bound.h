@@ -1,4 +1,4 @@
-/* A bound for the memory of a receiver. */
+/* A bound for the memory of a receiver, and of who looks for its faults. */
 #ifndef DANEMSG_CLI_MEMORY_BOUND_H
 #define DANEMSG_CLI_MEMORY_BOUND_H
 

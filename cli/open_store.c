@@ -19,7 +19,7 @@ int store_path(char **out, const struct store_choice *choice, const struct dmsg_
 {
     size_t size = strlen(SQLITE_SCHEME);
     if (choice->store == NULL)
-        return state_file(out, choice->state, name, "db", error);
+        return state_file_path(out, choice->state, name, "db", error);
     if (strncmp(choice->store, SQLITE_SCHEME, size) != 0 || choice->store[size] == '\0')
         return dmsg_fail(error, DMSG_E_USAGE,
             is_shared_store(choice) ? "this wants a database of its own: --store sqlite:PATH"
@@ -28,13 +28,21 @@ int store_path(char **out, const struct store_choice *choice, const struct dmsg_
     return *out != NULL ? 0 : dmsg_fail_memory(error);
 }
 
+int store_path_to_make(char **out, const struct store_choice *choice, const struct dmsg_name *name,
+    struct dmsg_error *error)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    int result = choice->store == NULL ? state_folder(&folder, choice->state, error) : 0;
+    return result < 0 ? result : store_path(out, choice, name, error);
+}
+
 int open_store(struct dmsg_store **out, const struct dmsg_context *context,
     const struct store_choice *choice, const struct dmsg_name *name, struct dmsg_error *error)
 {
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     if (is_shared_store(choice))
         return dmsg_store_open_postgresql(out, context, choice->store, name, choice->member, error);
-    int result = store_path(&path, choice, name, error);
+    int result = store_path_to_make(&path, choice, name, error);
     return result < 0 ? result : dmsg_store_open_sqlite(out, context, path, name, error);
 }
 

@@ -16,8 +16,11 @@ struct store_choice {
 /* One that several receivers can share. */
 bool is_shared_store(const struct store_choice *choice);
 
-/* Where it is; the caller frees the path. DMSG_E_USAGE: --store is none. */
+/* Where it is; the caller frees the path. DMSG_E_USAGE: --store is none. to_make: the state folder
+   is made. */
 int store_path(char **out, const struct store_choice *choice, const struct dmsg_name *name,
+    struct dmsg_error *error) DMSG_MUST_CHECK;
+int store_path_to_make(char **out, const struct store_choice *choice, const struct dmsg_name *name,
     struct dmsg_error *error) DMSG_MUST_CHECK;
 
 /* Opens it, and makes it if there is none. */

@@ -138,7 +138,7 @@ void options_variable(char out[static OPTION_VARIABLE_MAX], const char *option)
 static int set_flag(
     const struct found *found, const char *value, const char *variable, struct dmsg_error *error)
 {
-    static const char *const no[] = {"", "0", "no", "false", "off"};
+    static const char *const no[] = {"0", "no", "false", "off"};
     static const char *const yes[] = {"1", "yes", "true", "on"};
     for (size_t i = 0; i < COUNT(no); i++) {
         if (strcasecmp(value, no[i]) == 0) {
@@ -177,8 +177,52 @@ static int set_from(
         return set_flag(found, value, variable, error);
     if (found->option->kind == OPTION_LIST)
         return set_list(found, value, error);
-    /* A compose file that passes on an unset variable passes an empty text. */
-    return *value == '\0' ? 0 : set(found, value, variable, error);
+    return set(found, value, variable, error);
+}
+
+static bool fits(const struct option *option, const char *value)
+{
+    int64_t number;
+    bool flag;
+    if (option->kind == OPTION_FLAG)
+        return set_flag(&(struct found){option, &flag}, value, "", NULL) == 0;
+    return (option->kind == OPTION_NUMBER || option->kind == OPTION_DURATION) &&
+           set(&(struct found){option, &number}, value, "", NULL) == 0;
+}
+
+static bool is_of_table(
+    const struct option *option, const char *value, const struct option *others, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (others[i].name != NULL && strcmp(others[i].name, option->name) == 0 &&
+            others[i].kind != option->kind && fits(&others[i], value))
+            return true;
+    }
+    return false;
+}
+
+/* One file of variables may serve a receiver and a sender (systemd's EnvironmentFile). What makes
+   no sense here, and does as an option of the same name of another kind, is that command's:
+   --retain is a time for receive, and a flag for send as in mosquitto_pub. */
+static bool is_for_another(const struct option *option, const char *value)
+{
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        const struct group_use *use = commands[i]->groups;
+        if (is_of_table(option, value, commands[i]->options, commands[i]->option_count))
+            return true;
+        for (; use != NULL && use->group != NULL; use++) {
+            if (is_of_table(option, value, use->group->options, use->group->count))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A compose file that passes on an unset variable passes an empty text. */
+static const char *get_variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
 }
 
 /* In a command of `receive --exec` these tell of its message. They are no options then: a reply
@@ -202,10 +246,12 @@ static int set_from_environment(const struct option *option, char *base, struct 
     if (option->name == NULL)
         return 0;
     options_variable(name, option->name);
-    const char *value = tells_of_a_message(name) ? NULL : getenv(name);
-    if (value != NULL)
-        return set_from(&found, name, value, error);
-    value = option->variable != NULL ? getenv(option->variable) : NULL;
+    const char *value = tells_of_a_message(name) ? NULL : get_variable(name);
+    if (value != NULL) {
+        int result = set_from(&found, name, value, error);
+        return result == DMSG_E_USAGE && is_for_another(option, value) ? 0 : result;
+    }
+    value = option->variable != NULL ? get_variable(option->variable) : NULL;
     return value != NULL ? set_from(&found, option->variable, value, error) : 0;
 }
 
@@ -305,8 +351,9 @@ static int check_arguments(const struct invocation *self, struct dmsg_error *err
         return dmsg_fail(
             error, DMSG_E_USAGE, "arguments are missing: %s %s", self->program, command->arguments);
     if (self->argument_count > command->most)
-        return dmsg_fail(error, DMSG_E_USAGE, "there is no place for '%s': %s %s",
-            self->arguments[command->most], self->program, command->arguments);
+        return dmsg_fail(error, DMSG_E_USAGE, "there is no place for '%s': %s%s%s",
+            self->arguments[command->most], self->program, *command->arguments != '\0' ? " " : "",
+            command->arguments);
     return 0;
 }
 
@@ -314,13 +361,14 @@ int options_parse(
     struct invocation *self, int argc, char **argv, enum help *help, struct dmsg_error *error)
 {
     struct reader reader = {.self = self, .argc = argc, .next = 1, .argv = argv};
+    struct dmsg_error variables;
     bool ended = false;
     int result = 0;
 
     self->arguments = calloc((size_t)argc + 1, sizeof *self->arguments);
     if (self->arguments == NULL)
         return dmsg_fail_memory(error);
-    result = read_environment(self, error);
+    int environment = read_environment(self, &variables);
     while (result == 0 && *help == HELP_NONE && reader.next < argc) {
         char *text = argv[reader.next++];
         if (!ended && strcmp(text, "--") == 0)
@@ -332,7 +380,13 @@ int options_parse(
         else
             self->arguments[self->argument_count++] = text;
     }
-    return result < 0 || *help != HELP_NONE ? result : check_arguments(self, error);
+    if (result < 0 || *help != HELP_NONE)
+        return result;
+    if (environment < 0) { /* which keeps nobody from --help */
+        *error = variables;
+        return environment;
+    }
+    return check_arguments(self, error);
 }
 
 void options_done(struct invocation *self)

@@ -18,7 +18,7 @@ int add_patterns(struct pattern_list *list, const struct text_list *texts, const
     for (size_t i = 0; i < texts->count; i++) {
         struct dmsg_error why;
         if (dmsg_pattern_parse(&items[list->count], dmsg_span_text(texts->items[i]), &why) < 0)
-            return dmsg_fail(error, DMSG_E_USAGE, "%s %s: %s", option, texts->items[i], why.text);
+            return dmsg_fail(error, DMSG_E_USAGE, "%s '%s': %s", option, texts->items[i], why.text);
         list->count++;
     }
     return 0;
@@ -31,7 +31,9 @@ static int add_lines(struct pattern_list *list, char *text, struct dmsg_error *e
          line = strtok_r(NULL, "\r\n", &position)) {
         line[strcspn(line, "#")] = '\0';
         line += strspn(line, " \t");
-        line[strcspn(line, " \t")] = '\0';
+        size_t size = strlen(line);
+        while (size > 0 && strchr(" \t", line[size - 1]) != NULL)
+            line[--size] = '\0';
         struct text_list one = {.items = (const char *[]){line}, .count = *line != '\0'};
         int result = add_patterns(list, &one, "--allow-file", error);
         if (result < 0)
@@ -47,6 +49,8 @@ int add_pattern_file(struct pattern_list *list, const char *path, struct dmsg_er
     dmsg_buffer_put_byte(&text, '\0');
     if (result == 0 && text.failed)
         result = dmsg_fail_memory(error);
+    if (result == 0 && strlen((const char *)text.data) + 1 != text.size)
+        result = dmsg_fail(error, DMSG_E_LOCAL, "%s is no text: there is a NUL in it", path);
     if (result == 0)
         result = add_lines(list, (char *)text.data, error);
     if (result == 0 && list->count == 0)

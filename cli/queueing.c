@@ -17,7 +17,8 @@ int open_outbox(struct dmsg_outbox **out, const struct dmsg_context *context, co
 {
     char *path DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     const struct store_choice choice = {.state = state};
-    int result = store_path(&path, &choice, name, error);
+    int result = mode == OUTBOX_MAKE ? store_path_to_make(&path, &choice, name, error)
+                                     : store_path(&path, &choice, name, error);
     if (result < 0)
         return result;
     if (mode == OUTBOX_MAKE)
@@ -37,7 +38,7 @@ int queueing_open(struct queueing *queueing, const char *program,
     const struct store_choice choice = {.state = state};
     queueing->program = program;
     queueing->context = context;
-    int result = store_path(&queueing->path, &choice, name, error);
+    int result = store_path_to_make(&queueing->path, &choice, name, error);
     return result < 0 ? result
                       : dmsg_outbox_open(&queueing->outbox, context, queueing->path, name, error);
 }

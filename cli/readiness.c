@@ -5,6 +5,7 @@
 #include "base/monotonic.h"
 #include "own_keys.h"
 #include "reload.h"
+#include "x509/mark.h"
 
 #include <poll.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static int try_later(const struct readiness *readiness, struct turn *turn, struc
 {
     struct pollfd wait = {.fd = readiness->wake_fd, .events = POLLIN};
     int64_t left = readiness->deadline - dmsg_now_ms();
+    readiness->waits(readiness->user, error);
     if (strcmp(turn->said, error->text) != 0)
         print_error(readiness->program, error);
     snprintf(turn->said, sizeof turn->said, "%s", error->text);
@@ -47,18 +49,41 @@ static int try_later(const struct readiness *readiness, struct turn *turn, struc
     return !is_stopped(readiness);
 }
 
+/* The mark of the files, one of which says where a key in hardware is; 0 without such. */
+static uint64_t token_mark(const struct readiness *readiness)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
+    struct dmsg_name name;
+    struct dmsg_file_list list;
+    uint64_t mark = 0;
+    bool in_token = false;
+    if (own_name(&name, readiness->identity, NULL) < 0 ||
+        crypto_folder(&folder, readiness->identity, NULL) < 0 ||
+        dmsg_file_list_read(&list, folder, &name, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < list.count; i++)
+        in_token |= list.files[i].kind == DMSG_FILE_KEY_URI;
+    return in_token && dmsg_files_mark(&mark, folder, &name, NULL) == 0 ? mark : 0;
+}
+
+/* A token that does not take its PIN is not asked again before the files say another: it would lock
+   itself. */
 static int wait_for_identity(
     const struct readiness *readiness, struct dmsg_identity **out, struct dmsg_error *error)
 {
     struct turn turn = {.most = PAUSE_MOST};
+    uint64_t tried = token_mark(readiness);
     int result = own_identity(out, readiness->context, readiness->identity, error);
     if (result == DMSG_E_LOCAL)
         print_note(
             readiness->program, "waiting for an identity (`danemsg identity new` makes one)");
-    while (result == DMSG_E_LOCAL) {
-        int later = try_later(readiness, &turn, error);
-        if (later <= 0)
-            return later;
+    while (result == DMSG_E_LOCAL || (result == DMSG_E_CERTIFICATE && tried != 0)) {
+        do {
+            int later = try_later(readiness, &turn, error);
+            if (later <= 0)
+                return later;
+        } while (result == DMSG_E_CERTIFICATE && token_mark(readiness) == tried);
+        tried = token_mark(readiness);
         result = own_identity(out, readiness->context, readiness->identity, error);
     }
     return result;
@@ -98,15 +123,17 @@ static bool clock_is_to_blame(const struct readiness *readiness, const struct dm
 }
 
 static int say_in_step(
-    const struct readiness *readiness, const struct dmsg_name *name, struct dmsg_error *error)
+    const struct readiness *readiness, const struct dmsg_identity *me, struct dmsg_error *error)
 {
     char *folder DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
     int result = crypto_folder(&folder, readiness->identity, error);
     if (result < 0)
         return result;
     size_t size = strlen(folder);
-    print_note(readiness->program, "Reading %s%s%s.key.pem", folder,
-        size > 0 && folder[size - 1] == '/' ? "" : "/", name->text);
+    bool in_token = dmsg_identity_key_get(me, 0)->uri != NULL;
+    print_note(readiness->program, "Reading %s%s%s.key.%s", folder,
+        size > 0 && folder[size - 1] == '/' ? "" : "/", dmsg_identity_name(me)->text,
+        in_token ? "uri" : "pem");
     return 0;
 }
 
@@ -195,7 +222,7 @@ static int ask_until_in_step(
         result = ask_dns(readiness, me, error);
     }
     if (result == 0)
-        return say_in_step(readiness, dmsg_identity_name(me), error);
+        return say_in_step(readiness, me, error);
     print_note(readiness->program, "own record not checked: %s", error->text);
     return 0;
 }

@@ -18,6 +18,8 @@ struct readiness {
        mends (DMSG_E_USAGE, DMSG_E_LOCAL, DMSG_E_INTERNAL). */
     int (*begin_session)(
         void *user, const struct dmsg_identity *identity, struct dmsg_error *error);
+    /* It has to wait, and why. */
+    void (*waits)(void *user, const struct dmsg_error *why);
     void *user;
 };
 

@@ -42,7 +42,17 @@ static int make_client_id(char id[static CLIENT_ID_SIZE], struct dmsg_error *err
     return 0;
 }
 
-/* Written beside and renamed, so that a half-written id is never read. */
+/* With its name, which a power cut would take with the session, and all that waits there. */
+static int sync_folder(const char *path)
+{
+    char *folder DMSG_CLEANUP(dmsg_cleanup_free) =
+        strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+    int fd DMSG_CLEANUP(dmsg_cleanup_fd) =
+        folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -1 : fsync(fd);
+}
+
+/* Written beside and renamed, so that a half-written id is never read. path has a folder. */
 static int save_client_id(const char *path, const char *id, struct dmsg_error *error)
 {
     char *temporary DMSG_CLEANUP(dmsg_cleanup_free) = NULL;
@@ -54,7 +64,7 @@ static int save_client_id(const char *path, const char *id, struct dmsg_error *e
     }
     fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || write(fd, id, size) != (ssize_t)size || fsync(fd) < 0 ||
-        rename(temporary, path) < 0)
+        rename(temporary, path) < 0 || sync_folder(path) < 0)
         return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing %s", path);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* Milliseconds between two warnings of a certificate that ends. */
 #define WARN_PAUSE (86400 * 1000)
@@ -100,10 +101,14 @@ static int read_policy(struct receiving *receiving, struct dmsg_error *error)
 /* A file that cannot be written to is told of now; later, the service goes on without. */
 static int own_status_path(struct receiving *receiving, const char *path, struct dmsg_error *error)
 {
+    struct stat facts;
     int fd DMSG_CLEANUP(dmsg_cleanup_fd) =
-        open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
+        open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd < 0 || fstat(fd, &facts) < 0)
         return dmsg_fail_errno(error, DMSG_E_LOCAL, "writing the status file %s", path);
+    if (!S_ISREG(facts.st_mode)) /* a new one is renamed to it each time: /dev/null would be gone */
+        return dmsg_fail(
+            error, DMSG_E_LOCAL, "the status file %s is no regular file: name another", path);
     receiving->status_path = strdup(path);
     return receiving->status_path == NULL ? dmsg_fail_memory(error) : 0;
 }
@@ -197,6 +202,17 @@ static int begin_session(void *user, const struct dmsg_identity *me, struct dmsg
     return result;
 }
 
+/* For `danemsg status`. */
+static void waits(void *user, const struct dmsg_error *why)
+{
+    struct receiving *receiving = user;
+    struct dmsg_receive_state *seen = &receiving->seen;
+    if (seen->broker_at == 0)
+        seen->broker_at = dmsg_context_now(&receiving->context);
+    snprintf(seen->broker, sizeof seen->broker, FIGURES_WAITS "%s: %.440s",
+        dmsg_error_word(why->code), why->text);
+}
+
 static int wait_until_ready(struct receiving *receiving, struct dmsg_error *error)
 {
     const struct readiness readiness = {
@@ -208,9 +224,13 @@ static int wait_until_ready(struct receiving *receiving, struct dmsg_error *erro
         .wake_fd = receiving->housekeeping.fd,
         .stop = stop,
         .begin_session = begin_session,
+        .waits = waits,
         .user = receiving,
     };
-    return readiness_wait(&readiness, &receiving->me, error);
+    int result = readiness_wait(&readiness, &receiving->me, error);
+    receiving->seen.broker_at = 0;
+    receiving->seen.broker[0] = '\0';
+    return result;
 }
 
 static int open_receivers_store(struct receiving *receiving, struct dmsg_error *error)

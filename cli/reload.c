@@ -73,9 +73,11 @@ const struct dmsg_identity *reload_look(struct reload *reload, bool at_once)
         return NULL;
     dmsg_identity_free(&reload->fresh);
     if (result == 0)
-        result = dmsg_identity_load(&reload->fresh, reload->context, reload->folder, name, &why);
+        result =
+            dmsg_identity_load_again(&reload->fresh, reload->context, reload->folder, used, &why);
     if (result < 0) {
-        reload->mark = 0;
+        /* Not usable as they are: a wrong PIN least of all, since tokens lock themselves. */
+        reload->mark = result == DMSG_E_CERTIFICATE ? mark : 0;
         say(reload, &why);
         return NULL;
     }

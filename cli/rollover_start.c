@@ -1,6 +1,7 @@
 /* danemsg identity rollover start: makes the next key and has both records published. */
 #include "base/cleanup.h"
 #include "base/fail.h"
+#include "hardware.h"
 #include "own_keys.h"
 #include "rollover.h"
 #include "x509/certificate.h"
@@ -26,9 +27,15 @@ static int choose_type(
     const struct rollover_run *run, enum dmsg_key_type *out, struct dmsg_error *error)
 {
     char description[DMSG_KEY_DESCRIPTION_SIZE];
+    const struct dmsg_identity_key *current = dmsg_identity_key_get(run->own.identity, 0);
     if (run->options->key != NULL)
         return dmsg_key_type_parse(out, run->options->key, error);
-    dmsg_key_describe(description, dmsg_identity_key_get(run->own.identity, 0)->key);
+    if (current->uri != NULL)
+        return dmsg_fail(error, DMSG_E_USAGE,
+            "the current key is in hardware (%s), where none is made: say with --key which one of "
+            "the token comes next, or of which type one in a file is to be",
+            current->uri);
+    dmsg_key_describe(description, current->key);
     for (size_t i = 0; i < COUNT(successors); i++) {
         if (strcmp(description, successors[i].description) == 0) {
             *out = successors[i].type;
@@ -93,9 +100,8 @@ static int write_next(
     int result = dmsg_key_id(run->state.new_kid, made->key, error);
     if (result == 0)
         result = rollover_save(run, error);
-    if (result == 0)
-        result = dmsg_material_save(run->own.folder, &run->own.name, made, &how, error);
-    return result == 0 ? rollover_load(run, error) : result;
+    return result == 0 ? dmsg_material_save(run->own.folder, &run->own.name, made, &how, error)
+                       : result;
 }
 
 /* Is a file of the next key there? */
@@ -136,26 +142,57 @@ static int drop_incomplete(struct rollover_run *run, struct dmsg_error *error)
     return result == 0 ? rollover_load(run, error) : result;
 }
 
-static int make_next(struct rollover_run *run, struct dmsg_error *error)
+/* The key that --key names becomes the next one; one that this identity has is none. */
+static int take_hardware(struct rollover_run *run, struct hardware *hardware,
+    struct dmsg_creation *wanted, struct dmsg_error *error)
+{
+    char kid[DMSG_KEY_ID_SIZE];
+    const struct dmsg_identity *me = run->own.identity;
+    int result = hardware_find(hardware, run->options->key, &run->context, me, error);
+    if (result == 0)
+        result = dmsg_key_id(kid, hardware->key.key, error);
+    for (size_t i = 0; result == 0 && i < dmsg_identity_key_count(me); i++) {
+        if (strcmp(dmsg_identity_key_get(me, i)->kid, kid) == 0)
+            result = dmsg_fail(error, DMSG_E_USAGE,
+                "%s is the key that %s has already (kid %s): a rollover is to another",
+                hardware->uri.shown, run->own.name.text, kid);
+    }
+    if (result < 0)
+        return result;
+    hardware_use(hardware, wanted, run->program);
+    return 0;
+}
+
+static int make_and_write(struct rollover_run *run, struct dmsg_error *error)
 {
     const struct rollover_options *options = run->options;
+    DMSG_CLEANUP(hardware_done) struct hardware hardware = {0};
     DMSG_CLEANUP(dmsg_material_done) struct dmsg_material made = {0};
     struct dmsg_creation wanted = {.name = &run->own.name,
         .days = options->days != 0 ? (int)options->days : DMSG_DAYS_DEFAULT,
         .request = options->request,
         .subject = options->subject};
-    int result = choose_type(run, &wanted.type, error);
+    bool in_token = options->key != NULL && dmsg_key_uri_is_one(options->key);
+    int result = in_token ? 0 : choose_type(run, &wanted.type, error);
     if (result == 0)
         result = check_published(run, error);
+    if (result == 0 && in_token)
+        result = take_hardware(run, &hardware, &wanted, error);
     if (result == 0)
         result = dmsg_material_create(&made, &run->context, &wanted, error);
     if (result == 0)
         result = write_next(run, &made, error);
-    if (result < 0)
-        return result;
-    print_note(run->program, "wrote %s/%s.next.key.pem and what belongs to it, kid %s",
-        run->own.folder, run->own.name.text, run->state.new_kid);
-    return 0;
+    if (result == 0)
+        print_note(run->program, "wrote %s/%s.next.key.%s and what belongs to it, kid %s",
+            run->own.folder, run->own.name.text, in_token ? "uri" : "pem", run->state.new_kid);
+    return result;
+}
+
+/* What was made is let go of before it is loaded: a token may have one user at a time. */
+static int make_next(struct rollover_run *run, struct dmsg_error *error)
+{
+    int result = make_and_write(run, error);
+    return result == 0 ? rollover_load(run, error) : result;
 }
 
 /* ------------------------------------------------------------------------------ publishing it */

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/fail.h"
 #include "rollover.h"
+#include "typed.h"
 
 #include <string.h>
 
@@ -72,7 +73,7 @@ int rollover_say_next(const struct rollover_run *run, struct dmsg_error *error)
     put_step(&out, run, &step);
     if (out.failed)
         return dmsg_fail_memory(error);
-    fprintf(stderr, "%.*s", (int)out.size, (const char *)out.data);
+    (void)!write_typed(stderr, dmsg_buffer_span(&out), NULL);
     return 0;
 }
 
@@ -168,5 +169,5 @@ int rollover_status(struct rollover_run *run, struct dmsg_error *error)
         put_text(&out, run, &step);
     if (out.failed)
         return dmsg_fail_memory(error);
-    return write_output(stdout, dmsg_buffer_span(&out), error);
+    return write_typed(stdout, dmsg_buffer_span(&out), error);
 }

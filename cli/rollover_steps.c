@@ -37,7 +37,7 @@ static int check_phase(const struct rollover_run *run, bool before_switch, struc
             name, dmsg_rollover_word(phase), name);
     if (before_switch && !rollover_has_next(run))
         return dmsg_fail(error, DMSG_E_LOCAL,
-            "%s/%s.next.key.pem is not the key of this rollover (%s): bring it back, or `danemsg "
+            "%s/%s.next.key.* is not the key of this rollover (%s): bring it back, or `danemsg "
             "identity rollover start %s` makes another",
             run->own.folder, name, run->state.new_kid, name);
     return 0;

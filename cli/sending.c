@@ -2,20 +2,15 @@
 
 #include "base/fail.h"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 /* Publishes before the broker is listened to, when there is room for more: few enough that it is
    never idle, many enough that it costs little. */
 #define LISTEN_EVERY 32
-/* Milliseconds: pauses before a broker that was lost is tried again, and between two looks at how
-   far a message has come. */
+/* Milliseconds: pauses before a broker that was lost is tried again. */
 #define RECONNECT_FIRST 200
 #define RECONNECT_MOST 5000
-#define LOOK_PAUSE 200
 /* Between two questions for a recipient's keys. */
 #define ASK_PAUSE 30000
 /* A payload that takes long enough to seal that a person wonders. */
@@ -71,8 +66,7 @@ static void collect_refusals(struct sending *sending)
     }
 }
 
-/* Forgets the oldest as far as the broker has them. */
-static void reap(struct sending *sending)
+void sending_reap(struct sending *sending)
 {
     collect_refusals(sending);
     while (sending->sent_count > 0) {
@@ -100,26 +94,6 @@ static bool has_room(const struct sending *sending)
            (sending->sent_count == 0 || sending->octets + sending->envelope.size <= SENDING_OCTETS);
 }
 
-void sending_say_what_is_open(struct sending *sending)
-{
-    uint64_t first = 0, last = 0;
-    size_t count = 0;
-    if (sending->mqtt == NULL)
-        return;
-    for (size_t i = 0; i < sending->sent_count; i++) {
-        const struct sent *sent = sent_at(sending, i);
-        if (!dmsg_mqtt_is_in_flight(sending->mqtt, sent->id))
-            continue;
-        first = count++ == 0 ? sent->line : first;
-        last = sent->line;
-    }
-    if (count > 0 && last > 0)
-        print_note(sending->program,
-            "%zu message(s) of lines %llu to %llu are without the broker's acknowledgement; it may "
-            "have them",
-            count, (unsigned long long)first, (unsigned long long)last);
-}
-
 /* --------------------------------------------------------------------- a broker that vanishes */
 
 /* Those of quality of service 0 are not sent again. */
@@ -134,9 +108,7 @@ static void say_what_broke(struct sending *sending, size_t before)
     sending_fail(sending, &lost);
 }
 
-/* After DMSG_E_BROKER: 0 when there is a new connection, on which what is not acknowledged is sent
-   again; else the error as it is. Not when the broker is there and just said no. */
-static int recover(struct sending *sending, struct dmsg_error *error)
+int sending_recover(struct sending *sending, struct dmsg_error *error)
 {
     const struct dmsg_error lost = *error;
     int64_t until = dmsg_now_ms() + sending->wait;
@@ -168,8 +140,8 @@ int sending_listen(struct sending *sending, int most, struct dmsg_error *error)
     if (sending->queueing != NULL)
         return queueing_commit(sending->queueing, error);
     int result = broker_step(sending->mqtt, most, error);
-    reap(sending);
-    return result == DMSG_E_BROKER ? recover(sending, error) : result;
+    sending_reap(sending);
+    return result == DMSG_E_BROKER ? sending_recover(sending, error) : result;
 }
 
 /* ---------------------------------------------------------------------------------- publishing */
@@ -182,7 +154,7 @@ static int make_room(struct sending *sending, struct dmsg_error *error)
         result = sending_listen(sending, 0, error);
     while (result == 0 && !has_room(sending)) {
         size_t before = dmsg_mqtt_in_flight(sending->mqtt);
-        result = sending_listen(sending, LOOK_PAUSE, error);
+        result = sending_listen(sending, SENDING_LOOK_PAUSE, error);
         int64_t now = dmsg_now_ms();
         if (dmsg_mqtt_in_flight(sending->mqtt) < before)
             until = now + sending->wait;
@@ -220,7 +192,7 @@ static int publish_envelope(
             sending->qos, sending->retain, &id, error);
         if (result != DMSG_E_BROKER)
             break;
-        result = recover(sending, error);
+        result = sending_recover(sending, error);
     }
     if (result == 0) {
         remember(sending, id, recipient);
@@ -355,47 +327,6 @@ int sending_publish(struct sending *sending, struct dmsg_span payload, struct dm
             sending_fail(sending, &one);
     }
     return 0;
-}
-
-/* ---------------------------------------------------------------------------------- the end */
-
-/* Octets that the broker's host has of this connection, TLS included; 0 when nobody knows. */
-static uint64_t octets_there(const struct sending *sending)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof info;
-    int fd = dmsg_mqtt_fd(sending->mqtt);
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_acked : 0;
-}
-
-int sending_flush(struct sending *sending, struct dmsg_error *error)
-{
-    if (sending->queueing != NULL)
-        return queueing_commit(sending->queueing, error);
-    int64_t until = dmsg_now_ms() + sending->wait;
-    uint64_t begin = octets_there(sending), last = begin;
-    size_t total = sending->octets, open = dmsg_mqtt_in_flight(sending->mqtt);
-    int result = 0;
-    while (dmsg_mqtt_in_flight(sending->mqtt) > 0) {
-        result = dmsg_mqtt_wait_flushed(sending->mqtt, LOOK_PAUSE, error);
-        reap(sending);
-        if (result == DMSG_E_BROKER)
-            result = recover(sending, error);
-        if (result < 0 && result != DMSG_E_TIMEOUT)
-            break;
-        uint64_t there = octets_there(sending);
-        if (there < last) /* a new connection */
-            begin = last = there;
-        if (there > last || dmsg_mqtt_in_flight(sending->mqtt) < open)
-            until = dmsg_now_ms() + sending->wait;
-        last = there;
-        open = dmsg_mqtt_in_flight(sending->mqtt);
-        progress_show(&sending->progress, "sending", there - begin, total);
-        if (result == DMSG_E_TIMEOUT && dmsg_now_ms() >= until)
-            break;
-    }
-    progress_end(&sending->progress);
-    return dmsg_mqtt_in_flight(sending->mqtt) == 0 ? 0 : result;
 }
 
 void sending_done(struct sending *sending)

@@ -16,6 +16,9 @@
 #define SENDING_WINDOW 500
 #define SENDING_OCTETS ((size_t)8 * 1024 * 1024)
 
+/* Milliseconds between two looks at how far a message has come. */
+#define SENDING_LOOK_PAUSE 200
+
 /* A message that the broker has not acknowledged. */
 struct sent {
     int id;        /* of the publish */
@@ -64,9 +67,14 @@ int sending_publish(
 /* Hears what the broker says and lets leave what is queued, waiting for it up to `most`
    milliseconds; with a new connection if the old one is lost. */
 int sending_listen(struct sending *sending, int most, struct dmsg_error *error) DMSG_MUST_CHECK;
+/* Forgets the oldest as far as the broker has them. */
+void sending_reap(struct sending *sending);
+/* After DMSG_E_BROKER: 0 when there is a new connection, on which what is not acknowledged is sent
+   again; else the error as it is. Not when the broker is there and just said no. */
+int sending_recover(struct sending *sending, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* sending_lines.c: standard input, a message a line, each when it comes. */
 int sending_lines(struct sending *sending, struct dmsg_error *error) DMSG_MUST_CHECK;
-/* Until the broker has acknowledged all. */
+/* sending_flush.c: until the broker has acknowledged all. */
 int sending_flush(struct sending *sending, struct dmsg_error *error) DMSG_MUST_CHECK;
 /* Takes up keys that were rolled over meanwhile. */
 void sending_renew_sealer(struct sending *sending);

@@ -8,11 +8,13 @@ _danemsg_names()
         folder=/var/lib/danemsg/identity
     fi
     folder=${folder:-${XDG_DATA_HOME:-$HOME/.local/share}/danemsg/identity}
-    for file in "$folder"/?*.key.pem; do
+    for file in "$folder"/?*.key.pem "$folder"/?*.key.uri; do
         file=${file##*/}
+        file=${file%.key.*}
         case $file in
-        '?*.key.pem' | *.next.key.pem | *.old.key.pem | *.enc.key.pem) ;;
-        *) printf '%s\n' "${file%.key.pem}" ;;
+        # No name has others, and compgen would expand them: $(...) in a file's name.
+        *[!A-Za-z0-9._-]* | *.next | *.old | *.enc) ;;
+        *) printf '%s\n' "$file" ;;
         esac
     done
 }
@@ -20,6 +22,13 @@ _danemsg_names()
 _danemsg_words()
 {
     COMPREPLY=($(compgen -W "$1" -- "$current"))
+}
+
+# $1: -f files, -d folders. A line each, since there may be spaces in them.
+_danemsg_paths()
+{
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$current")
 }
 
 # $1: the command. COMPREPLY for the word at the cursor.
@@ -31,7 +40,7 @@ _danemsg_command()
         return
         ;;
     'send':-f | 'send':--file | 'send':--password-file | 'send':--cafile | 'send':--cert | 'send':--key | 'send':--trust-anchor | 'send':--ca-file | 'send':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'send':-q | 'send':--qos | 'send':--will-qos)
@@ -39,7 +48,7 @@ _danemsg_command()
         return
         ;;
     'send':--state | 'send':--capath | 'send':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'send':--to | 'send':--identity)
@@ -63,11 +72,11 @@ _danemsg_command()
         return
         ;;
     'receive':--allow-file | 'receive':--status | 'receive':--password-file | 'receive':--cafile | 'receive':--cert | 'receive':--key | 'receive':--trust-anchor | 'receive':--ca-file | 'receive':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'receive':--state | 'receive':--capath | 'receive':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'receive':-V | 'receive':--protocol-version)
@@ -91,7 +100,7 @@ _danemsg_command()
         return
         ;;
     'inbox list':--state | 'inbox list':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'inbox list':--identity)
@@ -103,7 +112,7 @@ _danemsg_command()
         return
         ;;
     'inbox show':--state | 'inbox show':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'inbox show':--identity)
@@ -115,7 +124,7 @@ _danemsg_command()
         return
         ;;
     'inbox export':--state | 'inbox export':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'inbox export':--identity)
@@ -127,7 +136,7 @@ _danemsg_command()
         return
         ;;
     'inbox purge':--state | 'inbox purge':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'inbox purge':--identity)
@@ -135,7 +144,7 @@ _danemsg_command()
         return
         ;;
     'outbox list':--state | 'outbox list':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'outbox list':--identity)
@@ -147,11 +156,11 @@ _danemsg_command()
         return
         ;;
     'outbox flush':--state | 'outbox flush':--capath | 'outbox flush':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'outbox flush':--password-file | 'outbox flush':--cafile | 'outbox flush':--cert | 'outbox flush':--key | 'outbox flush':--trust-anchor | 'outbox flush':--ca-file | 'outbox flush':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'outbox flush':-V | 'outbox flush':--protocol-version)
@@ -171,7 +180,7 @@ _danemsg_command()
         return
         ;;
     'outbox purge':--state | 'outbox purge':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'outbox purge':--identity)
@@ -187,27 +196,27 @@ _danemsg_command()
         return
         ;;
     'seal':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'seal':--trust-anchor | 'seal':--ca-file | 'seal':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'open':--from | 'open':--identity)
         _danemsg_words "$(_danemsg_names)"
         return
         ;;
+    'open':--state | 'open':--crypto-path)
+        _danemsg_paths -d
+        return
+        ;;
     'open':--accept-poc | 'open':--max-message-size | 'open':--dns-server | 'open':--dns-stub | 'open':--serve-stale | 'open':--authority)
         :
         return
         ;;
-    'open':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
-        return
-        ;;
     'open':--trust-anchor | 'open':--ca-file | 'open':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'sign':--to | 'sign':--identity)
@@ -219,11 +228,11 @@ _danemsg_command()
         return
         ;;
     'sign':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'sign':--trust-anchor | 'sign':--ca-file | 'sign':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'verify':--max-message-size | 'verify':--dns-server | 'verify':--dns-stub | 'verify':--serve-stale | 'verify':--authority)
@@ -231,7 +240,7 @@ _danemsg_command()
         return
         ;;
     'verify':--trust-anchor | 'verify':--ca-file | 'verify':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'encrypt':--to)
@@ -243,7 +252,7 @@ _danemsg_command()
         return
         ;;
     'encrypt':--trust-anchor | 'encrypt':--ca-file | 'encrypt':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'decrypt':--max-message-size)
@@ -255,7 +264,7 @@ _danemsg_command()
         return
         ;;
     'decrypt':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'status':--store)
@@ -263,11 +272,11 @@ _danemsg_command()
         return
         ;;
     'status':--state | 'status':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'status':--status)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'status':--identity)
@@ -279,11 +288,11 @@ _danemsg_command()
         return
         ;;
     'doctor':--status | 'doctor':--password-file | 'doctor':--cafile | 'doctor':--cert | 'doctor':--key | 'doctor':--trust-anchor | 'doctor':--ca-file | 'doctor':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'doctor':--state | 'doctor':--capath | 'doctor':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'doctor':-V | 'doctor':--protocol-version)
@@ -307,11 +316,11 @@ _danemsg_command()
         return
         ;;
     'lookup':--trust-anchor | 'lookup':--ca-file | 'lookup':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'certs':-o | 'certs':--output | 'certs':--trust-anchor | 'certs':--ca-file | 'certs':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'certs':--dns-server | 'certs':--dns-stub | 'certs':--serve-stale | 'certs':--authority)
@@ -319,7 +328,7 @@ _danemsg_command()
         return
         ;;
     'ca-certs':-o | 'ca-certs':--output | 'ca-certs':--trust-anchor | 'ca-certs':--ca-file | 'ca-certs':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'ca-certs':--dns-server | 'ca-certs':--dns-stub | 'ca-certs':--serve-stale | 'ca-certs':--authority)
@@ -335,7 +344,7 @@ _danemsg_command()
         return
         ;;
     'verify-cert':--trust-anchor | 'verify-cert':--ca-file | 'verify-cert':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'identity new':--key)
@@ -351,7 +360,7 @@ _danemsg_command()
         return
         ;;
     'identity new':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity import':--identity)
@@ -359,11 +368,11 @@ _danemsg_command()
         return
         ;;
     'identity import':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity tlsa':--ca)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'identity tlsa':--ttl)
@@ -387,7 +396,7 @@ _danemsg_command()
         return
         ;;
     'identity tlsa':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity publish':--rfc2136 | 'identity publish':--powerdns | 'identity publish':--ttl | 'identity publish':--wait | 'identity publish':--dns-server | 'identity publish':--dns-stub | 'identity publish':--serve-stale | 'identity publish':--authority)
@@ -395,7 +404,7 @@ _danemsg_command()
         return
         ;;
     'identity publish':--tsig | 'identity publish':--api-key | 'identity publish':--trust-anchor | 'identity publish':--ca-file | 'identity publish':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'identity publish':--usage)
@@ -415,7 +424,7 @@ _danemsg_command()
         return
         ;;
     'identity publish':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity retract':--rfc2136 | 'identity retract':--powerdns | 'identity retract':--ttl | 'identity retract':--wait | 'identity retract':--dns-server | 'identity retract':--dns-stub | 'identity retract':--serve-stale | 'identity retract':--authority)
@@ -423,7 +432,7 @@ _danemsg_command()
         return
         ;;
     'identity retract':--tsig | 'identity retract':--api-key | 'identity retract':--trust-anchor | 'identity retract':--ca-file | 'identity retract':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'identity retract':--identity)
@@ -431,7 +440,7 @@ _danemsg_command()
         return
         ;;
     'identity retract':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity rollover':--key)
@@ -443,11 +452,11 @@ _danemsg_command()
         return
         ;;
     'identity rollover':--state | 'identity rollover':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity rollover':--tsig | 'identity rollover':--api-key | 'identity rollover':--trust-anchor | 'identity rollover':--ca-file | 'identity rollover':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'identity rollover':--identity)
@@ -459,7 +468,7 @@ _danemsg_command()
         return
         ;;
     'identity show':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity check':--identity)
@@ -467,7 +476,7 @@ _danemsg_command()
         return
         ;;
     'identity check':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'identity check':--dns-server | 'identity check':--dns-stub | 'identity check':--serve-stale | 'identity check':--authority)
@@ -475,7 +484,7 @@ _danemsg_command()
         return
         ;;
     'identity check':--trust-anchor | 'identity check':--ca-file | 'identity check':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'create_selfsigned_id':--owner | 'create_selfsigned_id':--subject-country | 'create_selfsigned_id':--subject-state | 'create_selfsigned_id':--subject-locality | 'create_selfsigned_id':--subject-organization)
@@ -487,7 +496,7 @@ _danemsg_command()
         return
         ;;
     'create_selfsigned_id':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'create_id_csr':--owner | 'create_id_csr':--subject-country | 'create_id_csr':--subject-state | 'create_id_csr':--subject-locality | 'create_id_csr':--subject-organization)
@@ -499,7 +508,7 @@ _danemsg_command()
         return
         ;;
     'create_id_csr':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'generate_tlsa':--identity)
@@ -507,7 +516,7 @@ _danemsg_command()
         return
         ;;
     'generate_tlsa':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'send_message':-m | 'send_message':--message | 'send_message':-W | 'send_message':--wait | 'send_message':--metrics | 'send_message':-t | 'send_message':--topic | 'send_message':--expires | 'send_message':--content-type | 'send_message':--max-message-size | 'send_message':-h | 'send_message':--host | 'send_message':-p | 'send_message':--port | 'send_message':-L | 'send_message':--url | 'send_message':-u | 'send_message':--username | 'send_message':-P | 'send_message':--pw | 'send_message':-i | 'send_message':--id | 'send_message':-k | 'send_message':--keepalive | 'send_message':--tls-alpn | 'send_message':--will-topic | 'send_message':--will-payload | 'send_message':--dns-server | 'send_message':--dns-stub | 'send_message':--serve-stale | 'send_message':--authority)
@@ -515,7 +524,7 @@ _danemsg_command()
         return
         ;;
     'send_message':-f | 'send_message':--file | 'send_message':--password-file | 'send_message':--cafile | 'send_message':--cert | 'send_message':--key | 'send_message':--trust-anchor | 'send_message':--ca-file | 'send_message':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'send_message':-q | 'send_message':--qos | 'send_message':--will-qos)
@@ -523,7 +532,7 @@ _danemsg_command()
         return
         ;;
     'send_message':--state | 'send_message':--capath | 'send_message':--crypto-path)
-        compopt -o filenames; COMPREPLY=($(compgen -d -- "$current"))
+        _danemsg_paths -d
         return
         ;;
     'send_message':--to | 'send_message':--identity)
@@ -543,7 +552,7 @@ _danemsg_command()
         return
         ;;
     'dane_discovery_get_certificates':--output_path | 'dane_discovery_get_certificates':--trust-anchor | 'dane_discovery_get_certificates':--ca-file | 'dane_discovery_get_certificates':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'dane_discovery_get_certificates':--dns-server | 'dane_discovery_get_certificates':--dns-stub | 'dane_discovery_get_certificates':--serve-stale | 'dane_discovery_get_certificates':--authority)
@@ -555,7 +564,7 @@ _danemsg_command()
         return
         ;;
     'dane_discovery_get_ca_certificates':--output_path | 'dane_discovery_get_ca_certificates':--trust-anchor | 'dane_discovery_get_ca_certificates':--ca-file | 'dane_discovery_get_ca_certificates':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'dane_discovery_get_ca_certificates':--dns-server | 'dane_discovery_get_ca_certificates':--dns-stub | 'dane_discovery_get_ca_certificates':--serve-stale | 'dane_discovery_get_ca_certificates':--authority)
@@ -563,7 +572,7 @@ _danemsg_command()
         return
         ;;
     'dane_discovery_authenticate_certificate':--certificate_path | 'dane_discovery_authenticate_certificate':--trust-anchor | 'dane_discovery_authenticate_certificate':--ca-file | 'dane_discovery_authenticate_certificate':--resolver)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         return
         ;;
     'dane_discovery_authenticate_certificate':--identity_name)
@@ -614,27 +623,27 @@ _danemsg_command()
         ;;
     'seal':-*) _danemsg_words '--to -t --topic --expires --content-type --poc --max-message-size --cbc --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'seal':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
-    'open':-*) _danemsg_words '--from --accept-poc --max-message-size --json --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
+    'open':-*) _danemsg_words '--from --state --accept-poc --max-message-size --json --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'open':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'sign':-*) _danemsg_words '--to -t --topic --expires --content-type --poc --max-message-size --identity --crypto-path --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'sign':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'verify':-*) _danemsg_words '--max-message-size --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'verify':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'encrypt':-*) _danemsg_words '--to --poc --max-message-size --cbc --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'encrypt':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'decrypt':-*) _danemsg_words '--max-message-size --identity --crypto-path --help --help-all' ;;
     'decrypt':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'status':-*) _danemsg_words '--json --store --state --status --identity --crypto-path --help --help-all' ;;
     'status':*)
@@ -646,7 +655,7 @@ _danemsg_command()
         ;;
     'inspect':-*) _danemsg_words '--json --help --help-all' ;;
     'inspect':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'lookup':-*) _danemsg_words '--json --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'lookup':*)
@@ -662,7 +671,7 @@ _danemsg_command()
         ;;
     'verify-cert':-*) _danemsg_words '--name --quiet --dns-server --dns-stub --trust-anchor --serve-stale --ca-file --pkix-cd --authority --resolver --help --help-all' ;;
     'verify-cert':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'identity new':-*) _danemsg_words '--key --days --csr --force --owner --identity --crypto-path --subject-country --subject-state --subject-locality --subject-organization --help --help-all' ;;
     'identity new':*)
@@ -670,7 +679,7 @@ _danemsg_command()
         ;;
     'identity import':-*) _danemsg_words '--identity --crypto-path --help --help-all' ;;
     'identity import':*)
-        compopt -o filenames; COMPREPLY=($(compgen -f -- "$current"))
+        _danemsg_paths -f
         ;;
     'identity tlsa':-*) _danemsg_words '--zone-line --fields --ca --ttl --usage --selector --matching-type --identity --crypto-path --help --help-all' ;;
     'identity tlsa':*)
@@ -732,6 +741,9 @@ _danemsg()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]-} IFS=$' \t\n'
     COMPREPLY=()
+    # --option=value is three words here.
+    [ "$current" != = ] || current=
+    [ "$previous" != = ] || previous=${COMP_WORDS[COMP_CWORD - 2]}
     if [ "${1##*/}" != danemsg ]; then
         command=${1##*/}
         _danemsg_command "${command%.py}"

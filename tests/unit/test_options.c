@@ -79,6 +79,17 @@ static const struct command command = {.name = "test",
     .size = sizeof(struct values),
     .most = 2};
 
+/* Another command, to which the same words mean something else. */
+static const struct option others[] = {
+    {.name = "flag", .kind = OPTION_DURATION, .help = "time"},
+};
+static const struct command other = {.name = "other",
+    .options = (const struct option[]){{.name = "number", .kind = OPTION_FLAG, .help = "flag"}},
+    .option_count = 1,
+    .groups =
+        (const struct group_use[]){{&(const struct option_group){"Others", others, 1}, 0}, {0}}};
+const struct command *const commands[] = {&command, &other, NULL};
+
 static struct values values;
 static struct invocation self;
 static enum help help;
@@ -173,8 +184,18 @@ static void environment(void)
     setenv("DANEMSG_FLAG", "0", 1);
     setenv("DANEMSG_NUMBER", "many", 1);
     CHECK(parse("") == DMSG_E_USAGE && strstr(error.text, "DANEMSG_NUMBER") != NULL);
+    setenv("DANEMSG_NUMBER", "yes", 1);
+    CHECK(parse("") == 0 && values.number == 7); /* the other command's */
+    setenv("DANEMSG_FLAG", "90d", 1);
+    CHECK(parse("") == 0 && !values.flag);
+    setenv("DANEMSG_FLAG", "90x", 1);
+    CHECK(parse("") == DMSG_E_USAGE && strstr(error.text, "DANEMSG_FLAG") != NULL);
+    CHECK(parse("--help") == 0 && help == HELP_SHORT); /* whatever the environment holds */
+    unsetenv("DANEMSG_FLAG");
     unsetenv("DANEMSG_NUMBER");
     CHECK(parse("") == 0);
+    setenv("DANEMSG_GROUP", "", 1);
+    CHECK(parse("") == 0 && strcmp(values.group.name, "poc") == 0);
 }
 
 /* What tells a command of `receive --exec` about its message is no option there. */
