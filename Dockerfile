@@ -1,8 +1,6 @@
-# One image for the three services of docker-compose.yml: doc/CONTAINERS.md. The base can be any
-# Debian 12 of any architecture: --build-arg BASE=...
-ARG BASE=debian:bookworm-slim
-
-FROM ${BASE} AS build
+# One image for the three services of docker-compose.yml: doc/CONTAINERS.md. The base has its name here
+# and no variable: Balena's builder looks it up, to ask for a device's own architecture.
+FROM debian:bookworm-slim AS build
 WORKDIR /source
 COPY scripts/deps scripts/
 RUN scripts/deps build
@@ -13,7 +11,7 @@ RUN meson setup build --prefix=/usr --buildtype=release \
     && DESTDIR=/out meson install -C build --no-rebuild --tags poc-names \
     && install -D containers/start /out/usr/libexec/danemsg-start
 
-FROM ${BASE}
+FROM debian:bookworm-slim
 # Loaded when they are wanted: libcurl (5 MB with what it needs) for usage 4 and PowerDNS's API, libpq
 # (half a MB more) for `receive --store postgresql://...`.
 RUN apt-get update \

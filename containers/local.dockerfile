@@ -1,6 +1,5 @@
 # The servers of compose.local.yml: a broker, and a name server with a signed zone.
-ARG BASE=debian:bookworm-slim
-FROM ${BASE}
+FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends knot mosquitto \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
