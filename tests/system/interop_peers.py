@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jwcrypto import jwe, jwk, jws
 from jwcrypto.common import JWException
+from servers import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("DANEMSG", ROOT / "build" / "cli" / "danemsg")).resolve().parents[1]
@@ -40,7 +41,7 @@ class Key:
 
 def run(*words, input):
     done = subprocess.run([str(word) for word in words], input=input, capture_output=True,
-                          timeout=60)
+                          timeout=PATIENCE)
     said = done.stderr.decode(errors="replace").strip()
     assert done.returncode >= 0, f"{words[0]} was killed by signal {-done.returncode}: {said}"
     if done.returncode != 0:
@@ -58,7 +59,7 @@ class Program:
 
     def _run(self, *words, input):
         done = subprocess.run([self.program, *map(str, words)], input=input, capture_output=True,
-                              timeout=60)
+                              timeout=PATIENCE)
         said = done.stderr.decode(errors="replace").strip()
         if done.returncode == 1:
             assert done.stdout == b"", "nothing may come out of a refusal"
@@ -206,7 +207,7 @@ class Npm:
 
     def close(self):
         self.node.stdin.close()
-        self.node.wait(10)
+        self.node.wait(PATIENCE)
 
 
 def make_peer(name, folder):

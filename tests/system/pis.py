@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from servers import LOOPBACK, Broker, Knot, program
+from servers import LOOPBACK, PATIENCE, Broker, Knot, program
 from world import DANEMSG
 
 ADDRESS = "192.0.2.10"
@@ -58,7 +58,7 @@ class Pi:
     def run(self, text, port):
         ran = subprocess.run(["bash", "-c", "set -eu -o pipefail\n" + self.here(text, port)],
                              cwd=self.root, env=self.variables, capture_output=True, text=True,
-                             stdin=subprocess.DEVNULL, timeout=60)
+                             stdin=subprocess.DEVNULL, timeout=PATIENCE)
         assert ran.returncode == 0, f"{self.name}: {text}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 

@@ -3,11 +3,12 @@ may change TLSA records (PowerDNS: anything) in the zones that are signed, and n
 
 import base64
 import os
+import socket
 import sqlite3
 import subprocess
 from pathlib import Path
 
-from servers import LOOPBACK, Knot, free_port, program
+from servers import LOOPBACK, PATIENCE, Knot, free_port, program
 
 KEY_NAME = "danemsg.keys"
 API_KEY = "s3cret-of-the-api"
@@ -121,6 +122,13 @@ distributor-threads=1
         return [program("pdns_server"), f"--config-dir={self.folder}", "--daemon=no",
                 "--guardian=no"]
 
+    def answers(self):
+        try:
+            socket.create_connection((LOOPBACK, self.api_port), 1).close()
+        except OSError:
+            return False
+        return super().answers()
+
     def make_tables(self, database):
         schema = next(path for path in self.SCHEMAS if os.path.exists(path))
         with sqlite3.connect(database) as connection:
@@ -139,7 +147,7 @@ distributor-threads=1
 
     def tool(self, *arguments):
         subprocess.run([program("pdnsutil"), f"--config-dir={self.folder}", *map(str, arguments)],
-                       check=True, capture_output=True, timeout=30)
+                       check=True, capture_output=True, timeout=PATIENCE)
 
     def api(self, key=None):
         return ["--powerdns", f"http://{LOOPBACK}:{self.api_port}", "--api-key",

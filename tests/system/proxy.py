@@ -101,7 +101,7 @@ class Connection:
     def count_down(self):
         if self.left is not None:
             self.left -= 1
-        return self.left is not None and self.left <= 0
+        return self.left is not None and self.left <= 0 and self.proxy.withheld > 0
 
     def swallows(self, way, packet):
         """What acknowledges a copy is no business of who sent the original; and of a connection that
@@ -110,8 +110,11 @@ class Connection:
         _, number = identifier(packet)
         if number in copies:
             copies.discard(number)
+            self.proxy.arrived += way == "down"
             return True
-        if self.left is None or self.left > DOOMED or not self.proxy.chance(self.proxy.withhold):
+        if self.left is None or self.left > DOOMED:
+            return False
+        if self.proxy.withheld > 0 and not self.proxy.chance(self.proxy.withhold):
             return False
         self.proxy.withheld += 1
         threading.Timer(DOOMED_TIME, self.cut).start()
@@ -149,17 +152,19 @@ class Connection:
 
 class Proxy:
     """cuts: connections to cut at most, each after a number of packets in the range cut_after;
-    duplicate, withhold: how often, 0 to 1; delay: seconds at most for what comes in one piece;
-    acknowledge_after: seconds that everything on its way to the client is held."""
+    duplicate, withhold: how often, 0 to 1; delay: seconds at most for what comes in one piece. Before
+    the first cut at least one acknowledgement is withheld."""
 
     def __init__(self, target, seed=1, cuts=0, cut_after=(20, 200), duplicate=0.0, withhold=0.5,
-                 delay=0.0, acknowledge_after=0.0):
+                 delay=0.0):
         self.target, self.random = target, random.Random(seed)
         self.cuts_left, self.cut_after = cuts, cut_after
         self.duplicate, self.withhold, self.delay = duplicate, withhold, delay
-        self.acknowledge_after = acknowledge_after
         self.cuts = self.duplicated = self.withheld = 0
+        self.arrived = 0  # copies that the broker has acknowledged
         self.connections = set()
+        self.passes = threading.Event()
+        self.passes.set()
 
     def __enter__(self):
         self.listener = socket.create_server((LOOPBACK, 0))
@@ -193,6 +198,11 @@ class Proxy:
         """Ends all connections; what is held is lost."""
         for connection in list(self.connections):
             connection.close(hard=True)
+        self.passes.set()
+
+    def hold(self):
+        """Nothing reaches the clients any more, until all is lost by disconnect()."""
+        self.passes.clear()
 
     def plan_cut(self):
         if self.cuts_left == 0:
@@ -205,7 +215,7 @@ class Proxy:
 
     def wait(self, way):
         pause = self.delay * self.random.random() ** 4
-        if way == "down":
-            pause += self.acknowledge_after
         if pause > 0:
             time.sleep(pause)
+        if way == "down":
+            self.passes.wait()

@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from servers import PATIENCE
 from world import DANEMSG, ROOT
 
 README = ROOT / "README.md"
@@ -50,6 +51,6 @@ def start_blocks(world, path, folder, **changes):
 
 def finish_blocks(started):
     path, script, process = started
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, f"{path}:\n{script}\n{out}\n{err}"
     return out

@@ -60,7 +60,7 @@ def publish(world, name, envelopes):
 
 
 def lines(receiver):
-    return [line.split(" says: ")[1] for line in receiver.out.decode().splitlines()]
+    return [line.split(" says: ")[1] for line in receiver.lines()]
 
 
 def compare(world, receiver, texts):
@@ -153,8 +153,8 @@ def not_set(world, sender, library, number, restart):
         clock.set(0)
         if restart:
             receiver.start()
-        receiver.wait_out("says: known 9\n", 60)
-        receiver.wait_out("says: unknown 9\n", 60)
+        receiver.wait_out("says: known 9\n")
+        receiver.wait_out("says: unknown 9\n")
         found = lines(receiver)
         for kind in "known", "unknown":
             assert [text for text in found if text.startswith(kind)] == \
@@ -201,5 +201,5 @@ def test_started_before_the_clock_is_set(world, sender, library):
         wait_said(receiver, f"receive: dns-bogus: {UNSET}")
         assert receiver.out == b"" and "DNS needs this of you" not in receiver.err
         clock.set(0)
-        receiver.wait_out("says: 9\n", 60)
+        receiver.wait_out("says: 9\n")
         compare(world, receiver, [str(n) for n in range(10)])

@@ -1,13 +1,16 @@
 """The commands between the large ones: what send takes, the steps by themselves, inspect, and the
 names that the proof of concept's users know."""
 
+import functools
 import json
+import os
+import stat
 import subprocess
 import time
 
 import craft
 import pytest
-from servers import wait_for
+from servers import PATIENCE, wait_for
 from world import DANEMSG, Receiver
 
 
@@ -56,7 +59,11 @@ def test_send_to_several_tries_all(world, alice, bob, inbox):
     assert inbox(1)[0]["payload"] == "HELLO"
 
 
-def test_send_says_the_largest_that_fits(world, alice, bob, inbox):
+def test_send_says_the_largest_that_fits(world, bob, inbox):
+    """Without a certificate, which may travel with a message (where DNS is slow to say that it need
+    not) and takes room."""
+    alice = world.identity("uncertified.good.test")
+    (world.crypto / f"{alice}.crt.pem").unlink()
     assert world.run("send", "--to", bob, "-s", input=b"x" * 66000, me=alice).status == 13
     large = world.run("send", "--to", bob, "-s", input=b"x" * 64000, me=alice)
     assert large.status == 13 and large.out == b"", large
@@ -74,7 +81,7 @@ def test_send_says_the_largest_that_fits(world, alice, bob, inbox):
     ["receive", "-C", "none"], ["identity", "tlsa", "x.good.test", "--usage", "9"],
     ["identity", "new", "x.good.test", "--key", "rsa1024"]], ids=" ".join)
 def test_usage(world, alice, bob, arguments):
-    wrong = world.run(*arguments, me=alice, timeout=10)
+    wrong = world.run(*arguments, me=alice)
     assert wrong.status == 1 and wrong.out == b"" and wrong.err, wrong
 
 
@@ -86,7 +93,11 @@ def test_help(world):
         assert f"  {command[0]} " in everything.text
         helped = world.run(*command, "--help")
         assert helped.status == 0 and "example:" in helped.text, helped
+        assert world.run("help", *command, DANEMSG_QOS="9").text == helped.text
     family = world.run("identity", "--help")
+    assert world.run("help", "identity").text == family.text
+    wrong = world.run("send", "a.b", "x", DANEMSG_QOS="9")
+    assert wrong.status == 1 and "DANEMSG_QOS" in wrong.err, wrong
     assert family.status == 0 and "\n  rollover " in family.text, family
 
 
@@ -130,6 +141,123 @@ def test_lookup_as_json(world, alice):
     assert isinstance(answer, dict)
 
 
+def run_with(world, words, me, out=subprocess.PIPE, close=None, **changes):
+    """The program with another stdout, or a descriptor closed before it starts."""
+    prepare = functools.partial(os.close, close) if close is not None else None
+    ran = subprocess.run([DANEMSG, *map(str, words)], stdout=out, stderr=subprocess.PIPE,
+                         stdin=subprocess.DEVNULL if close != 0 else None, timeout=PATIENCE, text=True,
+                         preexec_fn=prepare, env=world.environment(IDENTITY_NAME=me, **changes))
+    return ran.returncode, ran.stderr
+
+
+def test_what_cannot_be_written_is_an_error(world, alice, bob):
+    certificate = world.crypto / f"{alice}.crt.pem"
+    state = world.new_state()
+    for queue in ["send", "--queue", bob, "x"], ["send", "--queue", bob, "x", "--json"]:
+        assert world.run(*queue, me=alice, DANEMSG_STATE=state).status == 0
+    for words in (["--help"], ["--version"], ["identity", "--help"], ["help", "--json"],
+                  ["outbox", "purge", "--all"], ["inbox", "purge", "--all"], ["identity", "tlsa"],
+                  ["verify-cert", certificate], ["certs", alice, "-o", "-"]):
+        with open("/dev/full", "w") as full:
+            status, text = run_with(world, words, alice, full, DANEMSG_STATE=state)
+        assert status == 2 and "No space left" in text, (words, status, text)
+        status, text = run_with(world, words, alice, None, close=1, DANEMSG_STATE=state)
+        assert status == 2 and "writing the output: Bad file" in text, (words, status, text)
+    assert run_with(world, ["send", bob, "x"], alice, None, close=1)[0] == 0  # it has nothing to say
+
+
+def test_a_closed_stdin_is_no_empty_message(world, alice, bob):
+    for words in ["seal", "--to", bob], ["send", "--to", bob, "-s"], ["inspect"]:
+        status, text = run_with(world, words, alice, close=0)
+        assert status == 2 and "reading standard input" in text, (words, status, text)
+
+
+def test_nothing_is_delivered_to_a_closed_stdout(world, alice, bob):
+    state = world.new_state()
+    with world.receiver(bob, DANEMSG_STATE=state):
+        pass  # so that there is a session
+    assert world.run("send", bob, "NOT LOST", me=alice).status == 0
+    words = ["receive", "-C", "1", "-W", str(PATIENCE)]
+    status, text = run_with(world, words, bob, None, close=1, DANEMSG_STATE=state)
+    assert status == 2 and "writing the output" in text, text
+    listed = world.run("inbox", "list", "--undelivered", me=bob, DANEMSG_STATE=state)
+    assert "NOT LOST" in listed.text, listed
+
+
+def test_what_is_no_file_is_written_to_and_stays(world, alice, tmp_path):
+    fifo, target, link = tmp_path / "fifo", tmp_path / "target", tmp_path / "link"
+    os.mkfifo(fifo)
+    target.write_text("what was there before, and is longer than a certificate " * 20)
+    link.symlink_to(target)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in fifo, link:
+            written = world.run("certs", alice, "-o", path)
+            assert written.status == 0, written
+        pem = (world.crypto / f"{alice}.crt.pem").read_bytes()
+        assert os.read(reader, 65536) == target.read_bytes() == pem
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(os.lstat(fifo).st_mode) and link.is_symlink()
+    target.unlink()  # a link to nothing gives way to the file
+    assert world.run("certs", alice, "-o", link).status == 0
+    assert link.read_bytes() == pem and not link.is_symlink()
+    assert world.run("certs", alice, "-o", "/dev/full").status == 2
+
+
+def test_looking_makes_no_folder(world, alice, tmp_path):
+    state = tmp_path / "state"
+    for words in (["inbox", "list"], ["inbox", "purge", "--all"], ["outbox", "list"], ["status"],
+                  ["identity", "rollover", "status"]):
+        world.run(*words, me=alice, DANEMSG_STATE=state)
+        assert not state.exists(), words
+    assert world.run("sign", "--to", alice, me=alice, DANEMSG_STATE=state).status == 0
+    assert state.is_dir()
+
+
+def test_open_remembers_where_it_is_told_to(world, alice, bob, rsa_alice, rsa_bob, tmp_path):
+    sealed = world.run("seal", "--to", bob, me=alice, input=b"HELLO").out
+    for _ in range(2):  # the variable alone is no wish
+        seen = world.run("open", me=bob, input=sealed, DANEMSG_STATE=tmp_path / "state")
+        assert seen.out == b"HELLO" and "replay not checked" in seen.err, seen
+    assert not (tmp_path / "state").exists()
+    first, second = (world.run("open", "--state", tmp_path, me=bob, input=sealed) for _ in "12")
+    assert first.out == b"HELLO" and "replay not checked" not in first.err, first
+    assert (second.status, second.out) == (9, b"") and "open: replay:" in second.err, second
+    for poc, status in (["--poc"], 0), ([], 0), (["--poc"], 9):
+        sealed = world.run("seal", "--to", rsa_bob, *poc, me=rsa_alice, input=b"HELLO").out
+        opened = world.run("open", "--state", tmp_path, "--accept-poc", rsa_alice, me=rsa_bob,
+                           input=sealed)
+        assert opened.status == status and ("unbound" in opened.err) == (status == 9), opened
+
+
+def test_a_terminal_gets_no_commands(world, alice, bob):
+    """open, verify and decrypt: the octets to a pipe, a text without controls to a terminal."""
+    payload = "é\n \033[2J\007\u009b\u202e".encode() + b"\xff"
+    sealed = world.run("seal", "--to", bob, me=alice, input=payload).out
+    signed = world.run("sign", "--to", bob, me=alice, input=payload).out
+    bare = world.run("encrypt", "--to", bob, input=payload).out
+    for command, data in ("open", sealed), ("verify", signed), ("decrypt", bare):
+        assert world.run(command, me=bob, input=data).out == payload
+        ours, its = os.openpty()
+        try:
+            ran = subprocess.run([DANEMSG, command], input=data, stdout=its, timeout=60,
+                                 stderr=subprocess.PIPE, env=world.environment(IDENTITY_NAME=bob))
+            shown = os.read(ours, 4096)
+        finally:
+            os.close(its)
+            os.close(ours)
+        assert ran.returncode == 0 and shown.startswith("é\r\n ".encode()), (command, shown)
+        assert shown.endswith(b"\\xff") and "2J" in shown.decode(), (command, shown)
+        assert not set("\033\007\u009b\u202e") & set(shown.decode()), (command, shown)
+
+
+def test_open_from_another(world, alice, bob, carol):
+    sealed = world.run("seal", "--to", bob, me=alice, input=b"HELLO").out
+    refused = world.run("open", "--from", carol, me=bob, input=sealed)
+    assert (refused.status, refused.out) == (9, b"") and "--from" in refused.err, refused
+
+
 # ------------------------------------------------------------- names of the proof of concept
 
 
@@ -143,7 +271,7 @@ def link(tmp_path):
 
 
 def run_link(world, path, *arguments, **variables):
-    ran = subprocess.run([path, *arguments], capture_output=True, timeout=60, text=True,
+    ran = subprocess.run([path, *arguments], capture_output=True, timeout=PATIENCE, text=True,
                          env=world.environment(**variables))
     return ran.returncode, ran.stdout, ran.stderr
 
@@ -195,7 +323,7 @@ def test_a_line_is_sent_when_it_comes(world, alice, bob):
             sender.stdin.close()
             receiver.wait_out("says: half a line\n")
             receiver.wait_out("says: the last has no end\n")
-            assert sender.wait(20) == 0
+            assert sender.wait(PATIENCE) == 0
         finally:
             sender.kill()
             sender.wait()
@@ -220,6 +348,69 @@ def test_one_bad_recipient_costs_the_others_nothing(world, alice, bob):
 def test_no_option_is_accepted_and_ignored(world, alice, words):
     refused = world.run(*words, me=alice, MQTT_PORT=None, MQTT_HOST=None)
     assert refused.status == 1 and refused.err, refused
+
+
+URLS = {"mqtt://[::1]x:1883": 1, "mqtt://[::1": 1, "mqtt://127.0.0.1:+{port}": 1,
+        "mqtt://127.0.0.1: {port}": 1, "mqtt://127.0.0.1:0{port}": 0, "mqtt://u:p@127.0.0.1:{port}": 0}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_urls(world, alice, bob, url):
+    sent = world.run("send", "-L", url.format(port=world.broker.port), bob, "x", me=alice)
+    assert sent.status == URLS[url], sent
+
+
+def test_flags_go_over_the_environment(world, alice, bob, tmp_path):
+    url = f"mqtt://127.0.0.1:{world.broker.port}"
+    assert world.run("send", "-L", url, bob, "x", me=alice, MQTT_PORT=1).status == 0
+    away = {"MQTT_PORT": 1, "DANEMSG_URL": "mqtt://127.0.0.1:1"}
+    assert world.run("send", "-p", world.broker.port, bob, "x", me=alice, **away).status == 0
+    assert world.run("send", bob, "x", me=alice, MQTT_PORT=1, DANEMSG_URL=url).status == 0
+    both = world.run("send", "-L", url, "-p", "1", bob, "x", me=alice)
+    assert both.status == 1 and "-p" in both.err, both
+    clean = world.run("receive", "--clean", "--allow", "*", me=bob, DANEMSG_STATE=tmp_path)
+    assert clean.status == 1 and "--clean" not in clean.err and "--allow" in clean.err, clean
+    empty = world.run("send", bob, "x", me=alice, DANEMSG_HOST="", DANEMSG_PORT="", DANEMSG_RETAIN="")
+    assert empty.status == 0, empty
+    # of a file that serves receive and publish too, which have a --retain and --wait of their own
+    for name, value, status in (("RETAIN", "90d", 0), ("RETAIN", "ninety", 1), ("WAIT", "5m", 0),
+                                ("WAIT", "5x", 1), ("QOS", "90d", 1)):
+        sent = world.run("send", bob, "x", me=alice, **{f"DANEMSG_{name}": value})
+        assert sent.status == status, (name, value, sent)
+
+
+def test_a_variable_of_two_options(world, alice, bob, tmp_path):
+    """DANEMSG_KEY: the broker's client key is no business of `identity`'s, nor a type the broker's."""
+    ours = {"DANEMSG_CERT": "/etc/client.crt", "DANEMSG_KEY": "/etc/client.key"}
+    made = world.run("identity", "new", "twokeys.good.test", "--crypto-path", tmp_path, **ours)
+    assert made.status == 0 and "EC P-256" in made.text, made
+    rollover = world.run("identity", "rollover", "status", alice, **ours)
+    assert rollover.status == 0, rollover
+    typed = world.run("identity", "new", "typed.good.test", "--crypto-path", tmp_path,
+                      DANEMSG_KEY="p384")
+    assert typed.status == 0 and "EC P-384" in typed.text, typed
+    assert world.run("send", bob, "x", me=alice, DANEMSG_KEY="p384").status == 0
+    for status, words, variables in (
+            (1, ["identity", "new", "flag.good.test", "--key", "/etc/client.key"], {}),
+            (1, ["identity", "new", "typo.good.test"], {"DANEMSG_KEY": "p385"}),
+            (1, ["send", bob, "x"], {"DANEMSG_KEY": "/etc/client.key"}),
+            (1, ["send", bob, "x", "--key", "p384"], {}), (2, ["send", bob, "x"], ours)):
+        refused = world.run(*words, me=alice, **variables)
+        assert refused.status == status, (words, variables, refused)
+
+
+def test_a_file_of_patterns(world, bob, tmp_path):
+    file = tmp_path / "patterns"
+    for text, status, told in ((b"a.test.x b.test.x\n", 1, "'a.test.x b.test.x'"),
+                               (b"a.test.x\n\0b.test.x\n", 2, "NUL"), (b"# none\n\n", 2, "nobody")):
+        file.write_bytes(text)
+        refused = world.run("receive", "--allow-file", file, me=bob)
+        assert refused.status == status and told in refused.err, refused
+
+
+def test_half_a_command(world):
+    assert "`danemsg identity --help`" in world.run("identity").err
+    assert "`danemsg inbox --help`" in world.run("inbox", "nonsense").err
 
 
 def test_help_is_an_option_and_not_a_text(world, alice, bob):
@@ -248,12 +439,13 @@ def test_a_line_end_behind_an_envelope(world, alice, bob):
     assert world.run("verify", input=signed + b"\n").out == b"HELLO"
 
 
-def test_what_still_waits_is_said_at_the_end(world, bob):
+def test_what_still_waits_is_said_at_the_end(world, alice, bob):
     name = "waits.silent.test"
     world.identity(name, publish=False)
     receiver = Receiver(world, bob, ("--clean",), {}, wrapper=("env", "-u", "DANEMSG_STATE"))
     receiver.start()
     world.broker.publish(bob, world.message(name, bob).envelope())
-    time.sleep(1)
+    world.broker.publish(bob, world.message(alice, bob, b"BEHIND IT").envelope())
+    receiver.wait_out("says: BEHIND IT\n")
     assert receiver.stop() == 0
     assert "1 message(s) still waited for DNS and are lost" in receiver.err

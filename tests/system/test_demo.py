@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from quickstart import blocks
+from servers import PATIENCE
 from world import DANEMSG, ROOT
 
 BUILD = DANEMSG.parent.parent
@@ -55,7 +56,7 @@ def test_to_its_end(demo):
     assert said.endswith("nothing is left but the build.\n")
 
 
-@pytest.mark.parametrize("hundredths", [5, 20, 30, 40, 50, 60, 70, 90])
+@pytest.mark.parametrize("hundredths", [0, 5, 20, 30, 40, 50, 60, 70, 90])
 def test_interrupted(demo, hundredths):
     process = demo()
     time.sleep(hundredths / 100)
@@ -63,8 +64,9 @@ def test_interrupted(demo, hundredths):
         os.killpg(process.pid, signal.SIGINT)
     except ProcessLookupError:
         pass
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode in (0, 130), said
+    said, _ = process.communicate(timeout=PATIENCE)
+    # Before it has said what an interruption does, there is nothing to clear away.
+    assert process.returncode in (0, 130) or (process.returncode, said) == (-signal.SIGINT, "")
 
 
 def test_kept_to_play_on(demo):
@@ -75,11 +77,11 @@ def test_kept_to_play_on(demo):
         script = f"set -eu\nsource {variables}\ncd {Path(variables).parent}\n"
         script += "danemsg send --identity alice.example.test bob.example.test 'Hello again'\n"
         script += "danemsg lookup bob.example.test\n" + "\n".join(blocks(ROOT / "README.md"))
-        played = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
+        played = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE)
         assert played.returncode == 0, f"{said}\n{played.stdout}\n{played.stderr}"
         assert "the report" in played.stdout and "While you were away" in played.stdout
         assert "says: Hello again" in (Path(variables).parent / "bob.log").read_text()
     finally:
-        stopped, _ = demo("--stop").communicate(timeout=60)
+        stopped, _ = demo("--stop").communicate(timeout=PATIENCE)
     for name in "knotd", "mosquitto", "danemsg":
         assert f"stopped {name} " in stopped, stopped

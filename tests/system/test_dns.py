@@ -4,7 +4,7 @@
 import craft
 import pytest
 from cases import STATUS
-from servers import LOOPBACK, Knot, free_port
+from servers import LOOPBACK, NOBODY, Knot
 from signed_zone import SignedZone
 
 # zone of alice, what it is like, and the word for it.
@@ -133,17 +133,14 @@ def test_a_server_that_comes_back(world, bob, tmp_path):
     late = SignedZone("late.test", [f"alice TLSA {world.tlsa(name)[0]}"])
     anchors = tmp_path / "anchors"
     anchors.write_text(world.anchors.read_text() + late.anchor)
-    knot = Knot(tmp_path / "knot", {"late.test": late.text})
-    knot.port = free_port()
-    stubs = world.variables["DANEMSG_DNS_STUB"] + " " + knot.stub("late.test")
-    with world.receiver(bob, DANEMSG_DNS_STUB=stubs, DANEMSG_TRUST_ANCHOR=anchors) as receiver:
-        world.broker.publish(bob, world.message(name, bob, b"BE PATIENT").envelope())
-        receiver.wait_word("dns-temporary")
-        try:
+    with Knot(tmp_path / "knot", {"late.test": late.text}) as knot:
+        knot.stop()
+        stubs = world.variables["DANEMSG_DNS_STUB"] + " " + knot.stub("late.test")
+        with world.receiver(bob, DANEMSG_DNS_STUB=stubs, DANEMSG_TRUST_ANCHOR=anchors) as receiver:
+            world.broker.publish(bob, world.message(name, bob, b"BE PATIENT").envelope())
+            receiver.wait_word("dns-temporary")
             knot.start()
-            receiver.wait_out(f"{name} says: BE PATIENT\n", timeout=90)
-        finally:
-            knot.stop()
+            receiver.wait_out(f"{name} says: BE PATIENT\n")
 
 
 # -------------------------------------------------------------------------- two records at a name
@@ -196,7 +193,7 @@ def test_a_record_that_cannot_be_parsed_is_skipped(world, alice):
 def test_servers_to_ask(world, alice):
     """--dns-server: everything is asked there, validated here, and one that is silent is passed by."""
     server = f"{LOOPBACK}@{world.knot.port}"
-    silent = f"{LOOPBACK}@{free_port()}"
+    silent = f"{LOOPBACK}@{NOBODY}"
     for servers in [server], [silent, server]:
         options = [word for server in servers for word in ("--dns-server", server)]
         found = world.run("lookup", alice, *options, DANEMSG_DNS_STUB=None)

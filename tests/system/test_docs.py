@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from primaries import PowerDns
 from quickstart import GUIDES, README, blocks, configuration, fenced, finish_blocks, start_blocks
-from servers import LOOPBACK, program
+from servers import LOOPBACK, PATIENCE, program
 from world import DANEMSG, ROOT
 from written import (ALICE, PAGE as OPERATING, ZONE, WrittenBind, WrittenBroker, WrittenKnot,
                      WrittenPowerDns, replaced)
@@ -50,7 +50,7 @@ def run_published(world, server, folder, commands, status=0, name=ALICE):
         PATH=f"{DANEMSG.parent}:{world.variables['PATH']}", IDENTITY_NAME=name,
         DANEMSG_DNS_STUB=server.stub(ZONE), DANEMSG_TRUST_ANCHOR=folder / "anchors")
     ran = subprocess.run(["bash", "-c", script], cwd=folder, env=variables, capture_output=True,
-                         timeout=120, text=True)
+                         timeout=PATIENCE, text=True)
     assert ran.returncode == status, f"{script}\n{ran.stdout}\n{ran.stderr}"
     return ran
 
@@ -152,11 +152,14 @@ def test_units(tmp_path, page):
         (tmp_path / unit.replace("@.", "@1.")).write_text(text)
     units = [tmp_path / unit.replace("@.", "@1.") for unit in UNITS[page]]
     if page == "OPERATING":  # what is added to a unit, as a whole one
-        more = configuration(OPERATING, "/etc/systemd/system/danemsg-receive.service.d/override.conf")
-        units.append(tmp_path / "more.service")
-        units[-1].write_text("[Service]\nExecStart=/bin/true\n" + more)
+        path = "# /etc/systemd/system/danemsg-receive.service.d/override.conf\n"
+        added = [body for _info, body in fenced(OPERATING) if body.startswith(path)]
+        assert added
+        for number, more in enumerate(added):
+            units.append(tmp_path / f"more{number}.service")
+            units[-1].write_text("[Service]\nExecStart=/bin/true\n" + more)
     ran = subprocess.run([program("systemd-analyze"), "verify", "--man=no", *units],
-                         capture_output=True, text=True, timeout=60)
+                         capture_output=True, text=True, timeout=PATIENCE)
     faults = [line for line in ran.stderr.splitlines() if str(tmp_path) in line or "danemsg" in line]
     assert ran.returncode == 0 and not faults, ran.stderr
 

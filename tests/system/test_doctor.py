@@ -4,6 +4,7 @@ status and what to do; and the errors of other commands that name it."""
 import json
 import os
 import shutil
+import signal
 import socketserver
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from cases import STATUS as WORDS
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from servers import LOOPBACK, Broker, Knot, free_port, program, receive, wait_for
+from servers import LOOPBACK, NOBODY, PATIENCE, Broker, Knot, program, receive, wait_for
 from signed_zone import DAY, SignedZone
 from test_broker import Authority, tls_lines
 from test_clock import Clock, library  # noqa: F401
@@ -127,7 +128,7 @@ SPOILT = [
     (lambda folder, name: (folder / f"{name}.key.pem").chmod(0o644),
      "failed", "local", "the key file is open to others (mode 0644): run chmod 600"),
     (lambda folder, name: (folder / f"{name}.key.pem").unlink(),
-     "failed", "local", "DO danemsg identity new"),
+     "failed", "local", "DO `danemsg identity new`"),
     (lambda folder, name: (folder / f"{name}.key.pem").write_text("nothing"),
      "failed", "local", "key.pem"),
     (lambda folder, name: replace_key(folder, name), "failed", "local", "crt.pem"),
@@ -264,7 +265,8 @@ def test_a_system_that_strips(tmp_path):
     """It is left, so that this is no failure."""
     ran = subprocess.run(
         ["unshare", "-n", "-m", sys.executable, "-B", HERE / "recursion.py", tmp_path, "strips",
-         DANEMSG, "doctor", "--json", "alice.test"], capture_output=True, timeout=120, cwd=HERE)
+         DANEMSG, "doctor", "--json", "--trust-anchor", "ANCHOR", "alice.test"],
+        capture_output=True, timeout=PATIENCE, cwd=HERE)
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     found = {line["check"]: line for line in lines if line["check"] in ("resolver", "answer")}
     assert found["resolver"]["result"] == "warning" and "127.0.0.2, of this system, strips" in \
@@ -275,13 +277,19 @@ def test_a_system_that_strips(tmp_path):
 
 def test_a_resolver_that_is_away(world, good):
     """A failure when there is no other."""
-    away = f"{LOOPBACK}@{free_port()}"
+    away = f"{LOOPBACK}@{NOBODY}"
     report = doctor(world, good, "-W", "1", DANEMSG_DNS_SERVER=away)
     assert report.status == 4
     report.says("resolver", "failed", f"{away} does not answer", "dns-temporary")
     report.says("answer", "failed", "", "dns-temporary")
     report.says("clock", "not-checked", "no evidence from DNS")
-    report = doctor(world, good, "-W", "1", DANEMSG_DNS_SERVER=away,
+
+
+@pytest.mark.slow  # five seconds
+def test_one_of_two_resolvers_is_away(world, good):
+    """A warning: all else has the time that it needs."""
+    away = f"{LOOPBACK}@{NOBODY}"
+    report = doctor(world, good, DANEMSG_DNS_SERVER=away,
                     DANEMSG_DNS_STUB=world.knot.stub("good.test"))
     assert report.status == 0 and report.bad() == [("resolver", "warning")], report.text
     report.says("resolver", "warning", f"{away} does not answer, and others do", "dns-temporary")
@@ -340,7 +348,7 @@ def test_records(world):
             (own + ["3 0 0 00"], 60, 0, [("record", "warning", "of no use", "certificate")]),
             (own, 0, 0, [("ttl", "warning", "0 s, or what is left", "dns-temporary")]),
             (own, 200000, 0, [("ttl", "warning", "a day or more", "dns-temporary")]),
-            ([], 60, 3, [("answer", "failed", "DO danemsg identity publish", "no-identity"),
+            ([], 60, 3, [("answer", "failed", "DO `danemsg identity publish`", "no-identity"),
                          ("record", "not-checked", "since 'answer' failed", None)])]
     for records, ttl, status, findings in rows:
         world.knot.publish(name, *records, ttl=ttl)
@@ -383,7 +391,7 @@ def test_zones(world, tmp_path):
 
 
 def test_broker_away(world, good):
-    report = doctor(world, good, "-p", free_port())
+    report = doctor(world, good, "-p", NOBODY)
     assert report.status == 10 and report.bad() == [("broker", "failed")]
     report.says("broker", "failed", "Connection refused", "broker")
     for check in "limits", "subscription":
@@ -448,7 +456,7 @@ class Scripted:
                 return kind, body
 
             def handle(self):
-                self.request.settimeout(10)
+                self.request.settimeout(PATIENCE)
                 self.packet()
                 self.request.sendall(bytes([0x20, 3 + len(properties), 0, 0, len(properties)])
                                      + properties)
@@ -512,14 +520,16 @@ def test_a_running_receiver(world, good, alice):
         assert report.status == 0 and report.bad() == [], report.text
         report.says("receiver", "ok", f"process {receiver.process.pid}, and is subscribed")
         report.says("integrity", "ok", "is sound")
+        receiver.process.send_signal(signal.SIGSTOP)  # or it may write its status now
         os.utime(status, (time.time() - 120, time.time() - 120))
         report = doctor(world, good, DANEMSG_STATE=state)
         report.says("receiver", "warning", "it hangs", "local")
         status.unlink()
         report = doctor(world, good, DANEMSG_STATE=state)
         report.says("receiver", "warning", "has written no status", "local")
+        receiver.process.send_signal(signal.SIGCONT)
         assert world.run("send", good, "STILL THERE", me=alice).status == 0
-        receiver.wait_out("STILL THERE")
+        receiver.wait_out("STILL THERE\n")
         assert receiver.stop() == 0 and receiver.out.count(b"says") == 1
     report = doctor(world, good, DANEMSG_STATE=state)
     report.says("receiver", "ok", "none runs")
@@ -587,6 +597,13 @@ def test_state_and_disk(world, good, tmp_path):
         assert report.status == 2
         report.says("state", "failed", "DO mount its file system for writing", "local")
         report.says("store", "not-checked", "since 'state' failed")
+        report = doctor(world, good, "--state", folder / "sub" / "state")
+        assert report.status == 2
+        report.says("state", "failed", f"cannot be made in {folder}: Read-only", "local")
+        disk.remount("rw")
+        report = doctor(world, good, "--state", folder / "sub" / "state")
+        report.says("state", "ok", "is not there yet")
+        assert os.listdir(folder) == []
     file = tmp_path / "file"
     file.write_text("")
     file.chmod(0o700)
@@ -601,7 +618,7 @@ HINT = "`danemsg doctor` looks for the cause"
 
 def test_who_names_it(world, good, files, state, tmp_path):
     """What a check explains names it, once, in the last line; what none explains does not."""
-    away, key = free_port(), files / f"{good}.key.pem"
+    away, key = NOBODY, files / f"{good}.key.pem"
     key.chmod(0o644)
     (state / f"{good}.db").write_bytes(b"no database" * 1000)
     envelope = world.message(world.identity("doctor-peer.good.test"), good)
@@ -619,12 +636,18 @@ def test_who_names_it(world, good, files, state, tmp_path):
         ("local", True, ["inbox", "list"], {"DANEMSG_STATE": state}),
         ("local", True, ["status"], {"DANEMSG_STATE": state}),
         ("time", True, ["open"], {"input": envelope.envelope()}),
+        ("no-identity", True, ["identity", "check", "doctor-unpublished.good.test"], {}),
+        ("certificate", True, ["identity", "check", "doctor-wrong.good.test"], {}),
+        ("certificate", False, ["seal", "--to", "digest.good.test"], {}),
         ("no-identity", False, ["lookup", "nobody.good.test"], {}),
         ("no-identity", False, ["send", "nobody.good.test", "x"], {}),
         ("local", False, ["send", "--to", good, "-f", tmp_path / "none"], {}),
         ("format", False, ["open"], {"input": b"nothing"}),
         (None, False, ["send", "--no-such-option"], {})]
     world.identity("doctor.expired.test", publish=False)
+    unpublished = world.identity("doctor-unpublished.good.test", publish=False)
+    world.knot.publish(world.identity("doctor-wrong.good.test", publish=False), RECORD)
+    world.knot.publish("digest.good.test", "3 1 1 " + 64 * "0")
     for word, named, arguments, changes in rows:
         ran = world.run(*arguments, me=good, **changes)
         row = (arguments, ran)
@@ -633,6 +656,8 @@ def test_who_names_it(world, good, files, state, tmp_path):
         assert ran.err.count(HINT) == named, row
         assert not named or ran.err.splitlines()[-1].endswith(HINT), row
         assert HINT.encode() not in ran.out, row
+    waits = world.run("receive", "-W", "1", me=unpublished, DANEMSG_STATE=world.new_state())
+    assert waits.status == 12 and waits.err.count(HINT) == 1, waits
 
 
 def test_several_recipients_name_it_once(world, good):
@@ -643,9 +668,24 @@ def test_several_recipients_name_it_once(world, good):
 def test_links_keep_their_output(world, good, tmp_path):
     link = tmp_path / "send_message"
     link.symlink_to(DANEMSG)
-    ran = subprocess.run([link, good, "x"], capture_output=True, text=True, timeout=30,
-                         env=world.environment(IDENTITY_NAME=good, MQTT_PORT=free_port()))
+    ran = subprocess.run([link, good, "x"], capture_output=True, text=True, timeout=PATIENCE,
+                         env=world.environment(IDENTITY_NAME=good, MQTT_PORT=NOBODY))
     assert ran.returncode == 1 and "broker" in ran.stderr and HINT not in ran.stderr, ran
+
+
+def test_what_is_typed(world, good, tmp_path):
+    """Who runs it by danemsg-service is told to type that, on stderr, in a result and in JSON."""
+    typed = "`sudo danemsg-service @x identity new`"
+    for wanted, changes in (typed, {"DANEMSG_TYPED_AS": "sudo danemsg-service @x"}), \
+            ("`danemsg identity new`", {}):
+        changes = {"CRYPTO_PATH": tmp_path / "none", "IDENTITY_NAME": good, **changes}
+        shown = world.run("identity", "show", **{**changes, "CRYPTO_PATH": tmp_path})
+        assert shown.status == 2 and wanted in shown.err, shown
+        assert wanted[:-len("identity new`")] + "doctor` looks" in shown.err, shown
+        report = doctor(world, good, "-W", "1", **changes)
+        report.says("identity", "failed", f"DO {wanted}", "local")
+        made = world.run("identity", "new", **{**changes, "CRYPTO_PATH": tmp_path / wanted[:8]})
+        assert made.status == 0 and wanted.replace("new`", f"tlsa {good}`") in made.text, made
 
 
 def test_a_receiver_names_it_once(world, good):
@@ -656,10 +696,11 @@ def test_a_receiver_names_it_once(world, good):
         wait_for(lambda: receiver.err.count('"outcome":"format"') >= 3, "three refusals")
         receiver.stop()
         assert HINT not in receiver.err
-        receiver.changes["MQTT_PORT"] = free_port()
+        receiver.changes["MQTT_PORT"] = NOBODY
         receiver.start(wait=False)
         wait_for(lambda: HINT in receiver.err, "the doctor's name")
         assert receiver.stop() == 0
         assert receiver.err.count(HINT) == 1
         events = [json.loads(line) for line in receiver.err.splitlines()]
-        assert HINT in events[-1]["text"] and events[-2]["outcome"] == "broker", events
+        [hint] = [number for number, event in enumerate(events) if HINT in event["text"]]
+        assert events[hint - 1]["outcome"] == "broker", events

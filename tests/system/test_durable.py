@@ -18,7 +18,7 @@ from collections import Counter
 
 import craft
 import pytest
-from servers import LOOPBACK, Broker, free_port, wait_for
+from servers import LOOPBACK, NOBODY, PATIENCE, Broker, wait_for
 from world import DANEMSG
 
 
@@ -34,10 +34,12 @@ def forge(world, sender, name, text):
     return message.envelope()
 
 
-def stream(world, sender, name, count, pace):
+def stream(world, sender, name, count, pace, may_go_on):
     """Publishes numbered messages, every tenth after a forgery and before a copy of itself."""
     def payloads():
         for number in range(count):
+            while not may_go_on(number):
+                time.sleep(0.01)
             envelope = world.message(sender, name, b"%d" % number).envelope()
             if number % 10 == 0:
                 yield forge(world, sender, name, b"forged %d" % number)
@@ -49,15 +51,16 @@ def stream(world, sender, name, count, pace):
 
 def kill_often(receiver, kills, generator, busy):
     """Kills the receiver after times that reach from its first steps to well into its work; while
-    nothing flows any more that has no point. How often; it does not run in the end."""
-    for done in range(kills):
+    nothing flows any more that has no point. Yields after each; it does not run in the end."""
+    for _ in range(kills):
         receiver.stop(signal.SIGKILL)
+        yield
         if not busy():
-            return done + 1
+            return
         receiver.start(wait=False)
         time.sleep(generator.choice([0.02, 0.1, 0.3]) * generator.random() + 0.03)
     receiver.stop(signal.SIGKILL)
-    return kills + 1
+    yield
 
 
 def exported(world, receiver):
@@ -71,15 +74,20 @@ def campaign(world, sender, name, kills, count, pace, seed=1):
     """0 lost, 0 stored twice, 0 unverified; a line is printed twice only where a kill hit it."""
     generator = random.Random(seed)
     with world.receiver(name, "-F", "%{id} %p\\n", "-N") as receiver:
-        flow = threading.Thread(target=stream, args=(world, sender, name, count, pace))
+        killed = 0
+        # The last of it not before half of the kills, however slow these are.
+        flow = threading.Thread(target=stream, args=(
+            world, sender, name, count, pace,
+            lambda number: killed >= (number + 1) * kills // (2 * count)))
         flow.start()
-        lines = lambda: [line.split() for line in receiver.out.decode().splitlines()]
-        killed = kill_often(receiver, kills, generator,
-                            lambda: flow.is_alive() or len(lines()) < count)
+        lines = lambda: [line.split() for line in receiver.lines()]
+        for _ in kill_often(receiver, kills, generator,
+                            lambda: flow.is_alive() or len(lines()) < count):
+            killed += 1
         flow.join()
         receiver.start(wait=False)
         wait_for(lambda: {line[-1] for line in lines()} >= {str(n) for n in range(count)}
-                 or not receiver.alive(), f"{count} messages in {receiver.out_file}", 120)
+                 or not receiver.alive(), f"{count} messages in {receiver.out_file}")
         receiver.stop()
         printed = Counter(tuple(line) for line in lines())
         rows = exported(world, receiver)
@@ -98,7 +106,7 @@ def campaign(world, sender, name, kills, count, pace, seed=1):
 
 def test_killed_at_any_moment(world, sender):
     name = world.identity("durable-bob.good.test")
-    assert campaign(world, sender, name, 12, 300, 0.003) >= 4
+    assert campaign(world, sender, name, 12, 300, 0.003) >= 6
 
 
 @pytest.mark.slow
@@ -115,7 +123,7 @@ def test_what_waits_for_dns_survives(world, sender):
     name = world.identity("durable-dave.rsa.test")
     late = world.identity("durable-late.good.test")
     stubs = world.variables["DANEMSG_DNS_STUB"]
-    away = " ".join(f"good.test={LOOPBACK}@{free_port()}" if stub.startswith("good.test=") else stub
+    away = " ".join(f"good.test={LOOPBACK}@{NOBODY}" if stub.startswith("good.test=") else stub
                     for stub in stubs.split())
     with world.receiver(name, "--allow", late, DANEMSG_DNS_STUB=away) as receiver:
         for number in range(3):
@@ -167,16 +175,17 @@ def test_a_full_disk(world, sender, tmp_path):
     folder.mkdir()
     with SmallDisk(folder) as disk, \
             world.receiver(name, "-F", "%p\\n", "-N", "--store", f"sqlite:{folder}/bob.db") as receiver:
+        began = time.monotonic()
         world.broker.publish_many(
             name, [world.message(sender, name, text).envelope() for text in texts], qos=1)
         wait_for(lambda: "the disk is full" in receiver.err or not receiver.alive(),
                  f"a full disk in {receiver.err_file}")
         time.sleep(1)  # it tries again, and must not fill the log meanwhile
-        assert len(receiver.err.splitlines()) < 20, receiver.err
+        assert len(receiver.err.splitlines()) < 18 + time.monotonic() - began, receiver.err
         assert len(receiver.out.splitlines()) < len(texts)
         disk.remount("size=64m")
         wait_for(lambda: len(receiver.out.splitlines()) >= len(texts) or not receiver.alive(),
-                 f"all messages in {receiver.out_file}", 60)
+                 f"all messages in {receiver.out_file}")
         assert receiver.out.splitlines() == texts
         assert receiver.stop() == 0, receiver.err
         disk.remount("ro")
@@ -205,10 +214,10 @@ def test_a_broker_that_restarts_often(world, sender, tmp_path):
             if number % 200 == 100:
                 broker.stop()
                 broker.start()
-        _, said = sending.communicate(timeout=120)
+        _, said = sending.communicate(timeout=PATIENCE)
         assert sending.returncode == 0, said
         wait_for(lambda: len(set(receiver.out.split())) == count or not receiver.alive(),
-                 f"{count} messages in {receiver.out_file}", 120)
+                 f"{count} messages in {receiver.out_file}")
         receiver.stop()
         rows = exported(world, receiver)
     assert sorted(int(row["payload"]) for row in rows) == list(range(count))
@@ -226,11 +235,11 @@ def test_a_locked_database(world, sender):
         for number in range(5):
             assert world.run("send", name, str(number), me=sender).status == 0
         wait_for(lambda: "has locked" in receiver.err or not receiver.alive(),
-                 f"a word about the lock in {receiver.err_file}", 30)
+                 f"a word about the lock in {receiver.err_file}")
         assert receiver.out == b""
         database.execute("ROLLBACK")
         database.close()
-        receiver.wait_out("says: 4\n", 60)
+        receiver.wait_out("says: 4\n")
         assert receiver.out.decode() == "".join(f"{sender} says: {n}\n" for n in range(5))
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 from quickstart import GUIDES, fenced
-from servers import LOOPBACK, PostgreSQL, wait_for
+from servers import LOOPBACK, PATIENCE, PostgreSQL, wait_for
 from world import Receiver
 
 GROUP = "workers"
@@ -36,7 +36,7 @@ class Member(Receiver):
         super().__init__(world, name, ["--group", GROUP, *options],
                          {"DANEMSG_STORE": postgres.url, **changes})
 
-    def start(self, wait=True, timeout=20):
+    def start(self, wait=True, timeout=PATIENCE):
         topic = f"$share/{GROUP}/{self.name}"
         before = self.broker.subscriptions(topic)
         super().start(wait=False)
@@ -44,9 +44,6 @@ class Member(Receiver):
             wait_for(lambda: self.alive() and self.broker.subscriptions(topic) > before,
                      f"{self.name} to subscribe; it said: {self.err}", timeout)
         return self
-
-    def lines(self):
-        return self.out.decode().splitlines()
 
 
 class Group:
@@ -126,6 +123,7 @@ def test_three_share_the_work(world, sender, postgres):
         wait_for(lambda: sum(member.count("replay") for member in members) == 6, "six replays")
         assert min(member.count("replay") for member in members) >= 1
         assert sorted(int(line.split()[1]) for line in lines()) == list(range(count))
+        members[0].wait_delivered(count)
         for member in members:  # what a member got, it delivers in the order of the sender
             texts = [int(line.split()[1]) for line in member.lines()]
             assert texts == sorted(texts)
@@ -154,7 +152,7 @@ def test_the_role_of_the_guide(world, sender, postgres, tmp_path):
         made = made.replace(f"{word} danemsg", f"{word} danemsg_guide")
     (tmp_path / "made.sql").write_text(made)
     subprocess.run([PostgreSQL.programs() / "psql", postgres.url, "-Xqv", "ON_ERROR_STOP=1", "-f",
-                    tmp_path / "made.sql"], check=True, capture_output=True, timeout=60)
+                    tmp_path / "made.sql"], check=True, capture_output=True, timeout=PATIENCE)
     name = world.identity("group-erin.good.test")
     store = (f"postgresql://danemsg_guide:a%20long%20one@{LOOPBACK}:1,{LOOPBACK}:{postgres.port}"
              "/danemsg_guide?target_session_attrs=read-write")
@@ -188,32 +186,35 @@ def test_a_member_is_killed_and_the_server_restarts(world, sender, postgres):
     """What the dead one had accepted is delivered by the others; what the broker keeps for its
     session, when it is back. Nothing is lost, and twice comes at most what was on its way."""
     name = world.identity("group-dave.good.test")
-    count, slow = 2000, world.folder / "group-slow"
+    count, slow, gate = 2000, world.folder / "group-slow", world.folder / "group-gate"
     with Group(world, postgres, name, 2) as members, \
             Member(world, postgres, name, "--exec",
-                   f"sleep 0.1; echo $DANEMSG_ID $(cat) >> {slow}") as victim:
+                   f"sleep 0.1; echo $DANEMSG_ID $(cat) >> {slow}; "
+                   f"while [ $(wc -l < {slow}) -ge 50 ] && ! test -e {gate}; do sleep 0.1; done"
+                   ) as victim:
         flow = threading.Thread(target=publish_slowly, args=(world, sender, name, count, 0.004))
         flow.start()
         lines = lambda: [line for member in members for line in member.lines()] + (
             slow.read_text().splitlines() if slow.exists() else [])
-        wait_for(lambda: len(lines()) > count // 5, "the first fifth", 60)
+        wait_for(lambda: len(lines()) > count // 5, "the first fifth")
         postgres.stop()
         time.sleep(1)
         postgres.start()
-        wait_for(lambda: len(lines()) > count // 2, "the first half", 90)
-        victim.stop(signal.SIGKILL)
-        flow.join()
+        wait_for(lambda: len(lines()) > count // 2, "the first half")
         undelivered = ("SELECT count(*) FROM danemsg.pending p JOIN danemsg.recipient r"
                        f" ON r.row = p.recipient WHERE r.name = '{name}'")
-        assert int(postgres.ask(undelivered)[0]) > 20, "nothing is left to take over"
-        wait_for(lambda: any("took over" in member.err for member in members), "an heir", 60)
-        wait_for(lambda: postgres.ask(undelivered) == ["0"], "the dead one's messages", 60)
+        wait_for(lambda: int(postgres.ask(undelivered)[0]) > 20, "something to take over")
+        victim.stop(signal.SIGKILL)
+        gate.touch()
+        flow.join()
+        wait_for(lambda: any("took over" in member.err for member in members), "an heir")
+        wait_for(lambda: postgres.ask(undelivered) == ["0"], "the dead one's messages")
         victim.options[2:] = []  # at full speed, to its standard output
         victim.options += ["-F", "%{id} %p\\n", "-N"]
         victim.start(wait=False)
         everything = lambda: lines() + victim.lines()
         wait_for(lambda: len({line.split()[0] for line in everything()}) >= count
-                 and victim.alive(), f"{count} messages", 90)
+                 and victim.alive(), f"{count} messages")
         rows = exported(world, postgres, name)
     printed = Counter(line.split()[1] for line in everything())
     assert set(printed) == {str(number) for number in range(count)}

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from servers import wait_for
+from servers import PATIENCE, wait_for
 from world import DANEMSG
 
 NASTY = "first \x1b[2J\u202eline\nsecond"
@@ -31,7 +31,7 @@ def filled(world, sender, name):
         assert world.run("send", name, "HELLO THERE", me=sender).status == 0
         assert world.run("send", name, NASTY, me=sender).status == 0
         assert world.run("send", "--to", name, "-s", input=bytes(range(256)), me=sender).status == 0
-        wait_for(lambda: receiver.out.count(b" says: ") == 3, f"three messages in {receiver.out_file}")
+        receiver.wait_delivered(3)
         listed = inbox(world, receiver, "list", "--json")
         receiver.rows = [json.loads(line)["row"] for line in listed.text.splitlines()]
         yield receiver
@@ -90,7 +90,7 @@ def test_raw_is_not_for_a_terminal(world, filled):
     ours, theirs = pty.openpty()
     process = subprocess.run(
         [DANEMSG, "inbox", "show", "--raw", str(filled.rows[2])], stdout=theirs, stderr=subprocess.PIPE,
-        timeout=20, env=world.environment(
+        timeout=PATIENCE, env=world.environment(
             IDENTITY_NAME=filled.name, DANEMSG_STATE=filled.changes["DANEMSG_STATE"]))
     os.close(theirs)
     os.close(ours)
@@ -126,6 +126,7 @@ def test_purge(world, sender):
         for text in "ONE", "TWO":
             assert world.run("send", name, text, me=sender).status == 0
             receiver.wait_out(f"says: {text}\n")
+        receiver.wait_delivered(2)
         for arguments in [], ["--force"], ["--all", "--older", "1d"]:
             wrong = inbox(world, receiver, "purge", *arguments)
             assert wrong.status == 1 and "--all or --older" in wrong.err, wrong
@@ -173,7 +174,7 @@ def test_where_the_receiver_keeps_it(world, sender, name, tmp_path):
     own = tmp_path / "own.db"
     with world.receiver(name, "--store", f"sqlite:{own}", "-C", "1") as receiver:
         assert world.run("send", name, "ELSEWHERE", me=sender).status == 0
-        assert receiver.process.wait(20) == 0
+        assert receiver.process.wait(PATIENCE) == 0
         receiver.process = None
         assert own.stat().st_mode & 0o777 == 0o600
         assert not (tmp_path / f"{name}.db").exists()

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from quickstart import README, fenced
+from servers import PATIENCE
 from world import DANEMSG, ROOT
 
 HEADERS = sorted(path.name for path in (ROOT / "include" / "danemsg").glob("*.h"))
 
 
 def run(*command, **options):
-    done = subprocess.run([str(part) for part in command], capture_output=True, timeout=120,
+    done = subprocess.run([str(part) for part in command], capture_output=True, timeout=PATIENCE,
                           **options)
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     return done.stdout
@@ -56,8 +57,10 @@ def courier(installed, compile_flags, tmp_path_factory):
 def test_a_header_stands_by_itself(compile_flags, tmp_path, header):
     source = tmp_path / "one.c"
     source.write_text(f"#include <danemsg/{header}>\n#include <danemsg/{header}>\nint x;\n")
-    run("cc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *compile_flags[0],
-        "-c", source, "-o", tmp_path / "one.o")
+    includes = [flag for flag in compile_flags[0] if flag.startswith("-I")]
+    for language in ("cc", "-std=c99"), ("cc", "-std=c17"), ("clang++", "-xc++", "-std=c++11"):
+        run(*language, "-Wall", "-Wextra", "-Wpedantic", "-Werror", *includes,
+            "-c", source, "-o", tmp_path / "one.o")
 
 
 def test_manuals_and_completions_are_installed(installed):
@@ -92,7 +95,7 @@ def test_the_example(world, alice, bob, courier):
     other = b"A" if sealed[-10:-9] != b"A" else b"B"
     altered = sealed[:-10] + other + sealed[-9:]
     refused = subprocess.run([program, "open", world.crypto, bob], input=altered,
-                             capture_output=True, env=environment, timeout=60)
+                             capture_output=True, env=environment, timeout=PATIENCE)
     assert (refused.returncode, refused.stdout) == (7, b""), refused.stderr
 
 
@@ -111,5 +114,5 @@ def test_the_example_of_the_readme(world, alice, bob, courier, compile_flags, tm
     sealed = run(tmp_path / "hello", world.crypto, alice, bob, env=environment)
     assert world.run("open", me=bob, input=sealed).out == b"HELLO"
     nobody = subprocess.run([tmp_path / "hello", world.crypto, alice, "nobody.good.test"],
-                            capture_output=True, env=environment, timeout=60)
+                            capture_output=True, env=environment, timeout=PATIENCE)
     assert nobody.returncode == 1 and nobody.stderr.startswith(b"no-identity: "), nobody

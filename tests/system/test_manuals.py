@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import PATIENCE
 from world import DANEMSG, ROOT
 
 PARTS = ("man", "completions", "include", "README.md", "doc/PROTOCOL.md", "src/libdanemsg.map")
@@ -127,7 +128,7 @@ def test_all_options_are_told(checks, said):
 
 def test_the_table_is_json():
     shown = subprocess.run([DANEMSG, "--help", "--json"], capture_output=True, text=True,
-                           check=True, timeout=60).stdout
+                           check=True, timeout=PATIENCE).stdout
     lines = [json.loads(line) for line in shown.splitlines()]
     [send] = [line for line in lines if line.get("command") == "send"]
     options = {option.get("name"): option for option in send["options"]}
@@ -144,25 +145,29 @@ COMPLETED = [
     (["danemsg", "send", "--qu"], {"--queue"}),
     (["danemsg", "identity", "rollover", "s"], {"start", "switch", "status"}),
     (["danemsg", "identity", "new", "--key", "ed"], {"ed25519"}),
-    (["danemsg", "send", "--to", ""], {"alice.example.net", "bob.example.net"}),
+    (["danemsg", "identity", "new", "--key", "=", "ed"], {"ed25519"}),
+    (["danemsg", "send", "-q", "="], {"0", "1", "2"}),
+    (["danemsg", "send", "--to", ""], {"alice.example.net", "bob.example.net", "carol._device.example.net"}),
     (["danemsg", "lookup", "b"], {"bob.example.net"}),
     (["danemsg", "send", "--nonsense"], set()),
     (["send_message.py", "--stdin-f"], {"--stdin-file"}),
     (["danemsg", "receive", "--allow-file", "pat"], {"patterns"}),
+    (["danemsg", "send", "-f", "my"], {"my report"}),
 ]
 
 
 @pytest.fixture
 def crypto(tmp_path):
     for name in ("alice.example.net", "bob.example.net", "bob.example.net.next",
-                 "bob.example.net.old", "bob.example.net.enc"):
+                 "bob.example.net.old", "bob.example.net.enc", "$(touch made).example.net"):
         (tmp_path / f"{name}.key.pem").touch()
-    (tmp_path / "patterns").touch()
+    for name in "patterns", "my report", "carol._device.example.net.key.uri":
+        (tmp_path / name).touch()
     return tmp_path
 
 
 def shell(*command, folder):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder,
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=folder,
                           env={"CRYPTO_PATH": str(folder), "PATH": "/usr/bin:/bin", "HOME": "/"},
                           check=False)
     assert done.returncode == 0, done.stderr
@@ -176,7 +181,8 @@ sed 's/.*-F \\([a-z_]*\\) .*/\\1/')" "$1"; printf '%s\\n' "${COMPREPLY[@]}" """
 @pytest.mark.parametrize("words, expected", COMPLETED, ids=lambda value: " ".join(value))
 def test_bash_completes(crypto, words, expected):
     done = shell("bash", "-c", BASH, ROOT / "completions" / "danemsg.bash", *words, folder=crypto)
-    assert set(done.stdout.split()) == expected
+    assert set(filter(None, done.stdout.splitlines())) == expected
+    assert not (crypto / "made").exists()
 
 
 def zsh_or_skip():

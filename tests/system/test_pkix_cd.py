@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from https_server import DAY, Authority, HttpsServer, new_key, path_of, pem, server_context
-from servers import free_port, wait_for
+from servers import NOBODY, PATIENCE, wait_for
 from world import DANEMSG
 
 HOSTS = ["cd.good.test", "cd.plain.test"]
@@ -134,7 +134,7 @@ def test_a_secure_record_beside_it_needs_no_fetch(world, place, two_levels):
     certificate = place.publish(name, two_levels["ec"], serve=False)
     world.knot.publish(name, "3 0 0 " + certificate.public_bytes(DER).hex(),
                        "4 0 0 " + certificate.public_bytes(DER).hex())
-    assert place.lookup(name, DANEMSG_AUTHORITY=f"{HOSTS[0]}=127.0.0.1@{free_port()}").status == 0
+    assert place.lookup(name, DANEMSG_AUTHORITY=f"{HOSTS[0]}=127.0.0.1@{NOBODY}").status == 0
 
 
 # ---------------------------------------------------------------------------------------- attacks
@@ -328,7 +328,7 @@ def test_a_wildcard_certificate_of_the_host_is_a_certificate_of_the_host(place, 
 def test_proxies_are_not_for_it(place, two_levels):
     name = place.new_name()
     place.publish(name, two_levels["ec"])
-    dead = f"http://127.0.0.1:{free_port()}"
+    dead = f"http://127.0.0.1:{NOBODY}"
     found = place.lookup(name, https_proxy=dead, HTTPS_PROXY=dead, ALL_PROXY=dead, all_proxy=dead)
     assert found.status == 0, found
 
@@ -347,7 +347,7 @@ def test_the_librarys_process_fetches_too(place, two_levels):
 def test_nobody_there_and_no_address(place, two_levels):
     name = place.new_name()
     place.publish(name, two_levels["ec"])
-    dead = place.lookup(name, DANEMSG_AUTHORITY=f"{HOSTS[0]}=127.0.0.1@{free_port()}")
+    dead = place.lookup(name, DANEMSG_AUTHORITY=f"{HOSTS[0]}=127.0.0.1@{NOBODY}")
     assert dead.status == 4 and "Couldn't connect" in said(dead), dead
     nowhere = place.lookup(name, DANEMSG_AUTHORITY=None)
     assert nowhere.status == 4 and HOSTS[0] in said(nowhere), nowhere
@@ -592,7 +592,7 @@ def run_link(place, tmp_path, name, *arguments, **changes):
     if not link.is_symlink():
         link.symlink_to(DANEMSG)
     changes = place.variables(DANEMSG_PKIX_CD=None, DANEMSG_AUTHORITY=None, **changes)
-    ran = subprocess.run([link, *map(str, arguments)], capture_output=True, timeout=60, text=True,
+    ran = subprocess.run([link, *map(str, arguments)], capture_output=True, timeout=PATIENCE, text=True,
                          env=place.world.environment(**changes))
     return ran
 

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from https_server import PEM, Authority, new_key, pem
 from primaries import API_KEY, Bind, KeyedKnot, PowerDns, key_file
-from servers import LOOPBACK, free_port, receive
+from servers import LOOPBACK, NOBODY, PATIENCE, receive
 from world import DANEMSG
 
 ZONE = "pub.test"
@@ -401,10 +401,9 @@ def test_a_server_that_never_finishes(knot, trickles):
         threading.Thread(target=serve, daemon=True).start()
         options = ["--rfc2136", f"{LOOPBACK}@{listener.getsockname()[1]}", "--tsig",
                    str(knot.server.key)]
-        began = time.monotonic()
+        # It ends by itself: the whole answer would take hours.
         refused = knot.run("identity publish", name, *options)
         check_refused(knot, name, refused, TEMPORARY, "does not answer")
-        assert time.monotonic() - began < 40
 
 
 # ------------------------------------------------------------------------------------ the API
@@ -477,7 +476,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 
     def forward(self):
         size = int(self.headers.get("Content-Length", 0))
-        inner = http.client.HTTPConnection(LOOPBACK, self.server.inner, timeout=30)
+        inner = http.client.HTTPConnection(LOOPBACK, self.server.inner, timeout=PATIENCE)
         inner.request(self.command, self.path, self.rfile.read(size),
                       {"X-API-Key": self.headers["X-API-Key"], "Content-Type": "application/json"})
         answer = inner.getresponse()
@@ -554,7 +553,7 @@ def test_what_changed_meanwhile_is_not_overwritten(place):
             assert probe.stdout.readline() == "read\n"
             for act in between:
                 act()
-            return probe.communicate("\n", timeout=60)[0].strip()
+            return probe.communicate("\n", timeout=PATIENCE)[0].strip()
 
     def publish_other():
         for kind in "key", "crt":
@@ -574,14 +573,14 @@ def test_what_changed_meanwhile_is_not_overwritten(place):
 
 def test_not_waiting(knot):
     name = knot.name()
-    published = knot.publish(name, "--wait", "0", DANEMSG_DNS_STUB=f"{ZONE}={LOOPBACK}@{free_port()}")
+    published = knot.publish(name, "--wait", "0", DANEMSG_DNS_STUB=f"{ZONE}={LOOPBACK}@{NOBODY}")
     assert published.status == 0 and "not looked at from outside" in published.text, published
     assert knot.dns(name) == knot.world.tlsa(name)
 
 
 def test_the_wait_runs_out(knot):
     name = knot.name()
-    blind = {"DANEMSG_DNS_STUB": f"{ZONE}={LOOPBACK}@{free_port()}"}
+    blind = {"DANEMSG_DNS_STUB": f"{ZONE}={LOOPBACK}@{NOBODY}"}
     late = knot.publish(name, "--wait", "1", **blind)
     assert late.status == TEMPORARY and "the change was made" in late.err, late
     assert "caches for 60 s" in late.err and "not-now" in late.err, late
@@ -605,7 +604,7 @@ def test_progress_is_for_a_terminal(knot):
     name = knot.name()
     terminal, end = pty.openpty()
     variables = knot.world.environment(**{**knot.variables,
-                                          "DANEMSG_DNS_STUB": f"{ZONE}={LOOPBACK}@{free_port()}"})
+                                          "DANEMSG_DNS_STUB": f"{ZONE}={LOOPBACK}@{NOBODY}"})
     process = subprocess.Popen([DANEMSG, "identity", "publish", name, *knot.options(), "--wait", "1"],
                                stdout=subprocess.PIPE, stderr=end, env=variables)
     os.close(end)
@@ -619,7 +618,7 @@ def test_progress_is_for_a_terminal(knot):
             break
         shown += more
     os.close(terminal)
-    assert process.wait(30) == TEMPORARY
+    assert process.wait(PATIENCE) == TEMPORARY
     process.stdout.close()
     assert b"waiting for DNS to show it" in shown and shown.count(b"\n") == 2, shown
     assert shown.endswith(b"`danemsg doctor` looks for the cause\r\n"), shown

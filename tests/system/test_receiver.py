@@ -18,7 +18,7 @@ from pathlib import Path
 import craft
 import hostile
 import pytest
-from servers import LOOPBACK, Broker, wait_for
+from servers import LOOPBACK, PATIENCE, Broker, wait_for
 from world import DANEMSG, Receiver
 
 SANITIZED = "ASAN_OPTIONS" in os.environ
@@ -36,15 +36,17 @@ def test_receive_counts_and_stops(world, alice, bob):
     with world.receiver(bob, "-C", "2") as receiver:
         for text in "ONE", "TWO":
             assert world.run("send", bob, text, me=alice).status == 0
-        assert receiver.process.wait(20) == 0
+        assert receiver.process.wait(PATIENCE) == 0
         assert receiver.out == b"alice.good.test says: ONE\nalice.good.test says: TWO\n"
         receiver.process = None
 
 
 def test_receive_gives_up_after_w_seconds(world, bob):
-    with world.receiver(bob, "-W", "1") as receiver:
-        assert receiver.process.wait(20) == 12, receiver.err
-        receiver.process = None
+    def gives_up():
+        ended = world.run("receive", "-W", "1", me=bob, DANEMSG_STATE=world.new_state())
+        assert ended.status == 12 and "1 seconds are over" in ended.err, ended
+        return ": subscribed\n" in ended.err
+    wait_for(gives_up, "one that a second was long enough to subscribe")
 
 
 def test_what_came_while_away_is_delivered(world, alice, bob):
@@ -77,23 +79,23 @@ def test_it_ends_although_nobody_reads_its_output(world, alice):
     with world.receiver(bob, DANEMSG_STATE=state):
         pass  # there is a session, which takes what comes
     for number in range(4):
-        text = b"%d" % number + bytes(b"x" * 30000)
+        text = b"%d" % number + bytes(b"x" * 33000)
         assert world.run("send", "-s", "--to", bob, me=alice, input=text).status == 0
     with subprocess.Popen(
             [DANEMSG, "receive", "-N", "-F", "%p"], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
             env=world.environment(IDENTITY_NAME=bob, DANEMSG_STATE=state)) as process:
         try:
-            # A pipe holds 64 KiB.
+            # A pipe holds 64 KiB, and less than two of them.
             wait_for(lambda: readable_octets(process.stdout) > 50000, "a full pipe")
             process.terminate()
-            assert process.wait(20) == 2
+            assert process.wait(PATIENCE) == 2
             assert b"nobody read its output" in process.stderr.read()
         finally:
             process.kill()
     with world.receiver(bob, "-N", "-F", "%p", DANEMSG_STATE=state) as receiver:
-        wait_for(lambda: receiver.out[-30001:-30000] == b"3", "the last message")
-        assert len(receiver.out) >= 2 * 30001
+        wait_for(lambda: receiver.out[-33001:-33000] == b"3", "the last message")
+        assert len(receiver.out) >= 3 * 33001
 
 
 @pytest.mark.slow
@@ -103,17 +105,16 @@ def test_it_ends_although_nobody_reads_its_terminal(world, alice):
     state = world.new_state()
     with world.receiver(bob, DANEMSG_STATE=state):
         pass
-    many = (world.message(alice, bob, bytes(b"x" * 500)).envelope() for _ in range(200))
-    world.broker.publish_many(bob, many, qos=1)
+    # More than the kernel keeps of a terminal (8 KiB, and 4 KiB of its line discipline).
+    world.broker.publish(bob, world.message(alice, bob, bytes(b"x" * 33000)).envelope())
     ours, its = os.openpty()
     with subprocess.Popen([DANEMSG, "receive"], stdout=its, stderr=subprocess.DEVNULL,
                           stdin=subprocess.DEVNULL,
                           env=world.environment(IDENTITY_NAME=bob, DANEMSG_STATE=state)) as process:
         try:
             wait_for(lambda: readable_octets(ours) > 2000, "a full terminal")
-            time.sleep(1)
             process.terminate()
-            assert process.wait(20) == 2
+            assert process.wait(PATIENCE) == 2
         finally:
             process.kill()
             os.close(ours)
@@ -139,7 +140,7 @@ def test_a_broker_that_restarts(world, alice, bob, tmp_path):
             time.sleep(0.5)
             broker.start()
             wait_for(lambda: broker.subscriptions(bob) > count or
-                     broker.text().count("New client connected") > connections, "a reconnect", 60)
+                     broker.text().count("New client connected") > connections, "a reconnect")
             assert world.run("send", "-p", broker.port, bob, "AFTER", me=alice).status == 0
             receiver.wait_out("says: AFTER\n")
 
@@ -176,7 +177,7 @@ def test_a_burst_arrives_whole(world, alice, bob, options):
             receiver.wait_out("says: HELLO\n")
         world.broker.publish_many(bob, envelopes, qos=1)
         wait_for(lambda: receiver.out.count(b"says: BURST ") >= count or not receiver.alive(),
-                 "the burst", 60)
+                 "the burst")
         lines = [line for line in receiver.out.splitlines() if b"BURST" in line]
         assert set(lines) == {b"alice.good.test says: BURST %d" % n for n in range(count)}
         assert len(lines) == count
@@ -189,13 +190,13 @@ def test_it_waits_for_an_identity_and_for_its_record(world, alice):
         wait_for(lambda: "identity new" in receiver.err or not receiver.alive(), "its advice")
         world.identity(name, publish=False)
         record = world.tlsa(name)[0].upper()
-        wait_for(lambda: record in receiver.err.upper() or not receiver.alive(), "its record", 30)
+        wait_for(lambda: record in receiver.err.upper() or not receiver.alive(), "its record")
         # Whoever sees the record first may write at once: the broker keeps it.
         wait_for(lambda: world.broker.subscriptions(name) or not receiver.alive(), "its session")
         world.broker.publish(name, world.message(alice, name, b"AT ONCE").envelope())
         assert "Reading " not in receiver.err and receiver.out == b""
         world.knot.publish(name, record)
-        receiver.wait_out("alice.good.test says: AT ONCE\n", 90)
+        receiver.wait_out("alice.good.test says: AT ONCE\n")
         assert "Reading " in receiver.err
         world.broker.publish(name, world.message(alice, name, b"AT LAST").envelope())
         receiver.wait_out("alice.good.test says: AT LAST\n")
@@ -219,10 +220,10 @@ def test_it_says_that_nothing_is_kept_while_the_broker_is_away(world, alice, tmp
         with receiver.start(wait=False):
             wait_for(lambda: "what is sent now is lost" in receiver.err, receiver.err)
             broker.start()
-            wait_for(lambda: broker.subscriptions(name), "its session", 90)
+            wait_for(lambda: broker.subscriptions(name), "its session")
             broker.publish(name, world.message(alice, name, b"KEPT").envelope())
             world.knot.publish(name, *world.tlsa(name))
-            receiver.wait_out("alice.good.test says: KEPT\n", 90)
+            receiver.wait_out("alice.good.test says: KEPT\n")
 
 
 def test_a_session_that_cannot_be_ends_it_at_once(world, tmp_path):
@@ -243,7 +244,7 @@ def test_keys_that_are_mended_before_it_begins_count(world, alice):
         wait_for(lambda: "DNS needs this of you" in receiver.err, receiver.err_file)
         for suffix, data in good.items():
             (world.crypto / f"{name}.{suffix}").write_bytes(data)
-        wait_for(lambda: "Reading " in receiver.err or not receiver.alive(), receiver.err_file, 90)
+        wait_for(lambda: "Reading " in receiver.err or not receiver.alive(), receiver.err_file)
         world.broker.publish(name, world.message(alice, name, b"IN STEP").envelope())
         receiver.wait_out("alice.good.test says: IN STEP\n")
 
@@ -259,7 +260,7 @@ def test_formats(world, alice, bob):
     for options, line in expected.items():
         with world.receiver(bob, "-C", "1", *options) as receiver:
             world.broker.publish(bob, world.message(alice, bob, raw).envelope())
-            assert receiver.process.wait(20) == 0
+            assert receiver.process.wait(PATIENCE) == 0
             receiver.process = None
             assert receiver.out == line
 
@@ -406,14 +407,14 @@ def test_hostile_packets_under_valgrind(world, alice, bob):
     # Under valgrind /proc/self/exe is valgrind itself.
     resolver = {"DANEMSG_RESOLVER": DANEMSG.parent.parent / "libexec" / "danemsg-resolver"}
     receiver = Receiver(world, bob, (), resolver, wrapper=valgrind)
-    receiver.start(timeout=60)
+    receiver.start()
     try:
         assert "valgrind" in os.readlink(f"/proc/{receiver.process.pid}/exe")
         made = hostile.packets(1000, 2, lambda: world.message(alice, bob))
         world.broker.publish_many(bob, made, qos=1)
         world.broker.publish(bob, world.message(alice, bob, b"STILL HERE").envelope())
-        receiver.wait_out("says: STILL HERE\n", timeout=240)
-        assert receiver.stop(timeout=60) == 0, receiver.err
+        receiver.wait_out("says: STILL HERE\n", timeout=600)
+        assert receiver.stop() == 0, receiver.err
         assert "== " not in receiver.err, receiver.err
     finally:
         if receiver.process is not None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from servers import wait_for
+from servers import PATIENCE, wait_for
 from under_unit import allowed_calls
 from world import DANEMSG, ROOT, Receiver
 
@@ -91,7 +91,7 @@ def test_with_the_system_calls_of_the_unit(world, alice, bob, confined, tmp_path
             receiver.wait_out("says: CONFINED\n")
         finally:
             daemon.terminate()
-            assert daemon.wait(20) == 0
+            assert daemon.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif("asan" in str(DANEMSG), reason="a sanitizer needs other system calls")
@@ -100,4 +100,4 @@ def test_with_fewer_it_does_not_work(world, bob, confined, tmp_path):
     unit = unit_file(tmp_path, NAMES[0], ("@system-service", "@basic-io @file-system @process"))
     assert "socket" not in allowed_calls(unit) and "socket" in allowed_calls(UNITS / NAMES[0])
     receiver = Receiver(world, bob, (), {}, confined(unit)).start(wait=False)
-    assert receiver.process.wait(20) not in (0, None), receiver.err
+    assert receiver.process.wait(PATIENCE) not in (0, None), receiver.err

@@ -4,6 +4,7 @@ The program is build/cli/danemsg, or what DANEMSG in the environment says.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import craft
-from servers import LOOPBACK, Broker, Knot, Silence, free_port, wait_for
+from servers import LOOPBACK, NOBODY, PATIENCE, Broker, Knot, Silence, wait_for
 from signed_zone import DAY, SignedZone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +58,7 @@ class World:
         variables = {**self.variables, **changes}
         return {name: str(value) for name, value in variables.items() if value is not None}
 
-    def run(self, *arguments, input=b"", timeout=60, me=None, **changes):
+    def run(self, *arguments, input=b"", timeout=PATIENCE, me=None, **changes):
         """Runs the program to its end. me: the name whose identity it uses."""
         if me is not None:
             changes["IDENTITY_NAME"] = me
@@ -121,7 +122,7 @@ class Receiver:
         if self.process is not None:
             self.stop()
 
-    def start(self, wait=True, timeout=20):
+    def start(self, wait=True, timeout=PATIENCE):
         before = self.broker.subscriptions(self.name)
         with open(self.out_file, "ab") as out, open(self.err_file, "ab") as err:
             self.process = subprocess.Popen(
@@ -146,12 +147,12 @@ class Receiver:
     def err(self):
         return self.err_file.read_text(errors="replace")
 
-    def wait_out(self, text, timeout=20):
+    def wait_out(self, text, timeout=PATIENCE):
         data = text.encode() if isinstance(text, str) else text
         wait_for(lambda: data in self.out or not self.alive(), f"{data!r} in {self.out_file}; "
                  f"stderr: {self.err_file}", timeout)
 
-    def wait_word(self, word, count=1, timeout=20):
+    def wait_word(self, word, count=1, timeout=PATIENCE):
         """Waits until the log has named an outcome so many times."""
         wait_for(lambda: self.count(word) >= count or not self.alive(),
                  f"{count} times '{word}' in {self.err_file}", timeout)
@@ -162,12 +163,29 @@ class Receiver:
                            re.MULTILINE)
         return sum(int(more or 1) for more in lines)
 
+    def lines(self):
+        """What it has printed so far, in whole lines."""
+        return self.out.rpartition(b"\n")[0].decode().splitlines()
+
+    def wait_delivered(self, count):
+        """Waits until the store says it too: a message is marked as delivered after it is printed."""
+        def delivered():
+            told = self.world.run("status", "--json", me=self.name, **self.place())
+            messages = json.loads(told.text)["messages"]
+            return messages["delivered"] >= count and messages["undelivered"] == 0
+        wait_for(delivered, f"{count} messages to be marked as delivered")
+
+    def place(self):
+        """The variables that say where its state and its messages are."""
+        return {name: value for name, value in self.changes.items()
+                if name in ("DANEMSG_STATE", "DANEMSG_STORE")}
+
     def status_line(self, member):
         """A figure out of /proc/PID/status, in kB."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{member}:\s+(\d+)", text, re.MULTILINE)[1])
 
-    def stop(self, with_signal=signal.SIGTERM, timeout=20):
+    def stop(self, with_signal=signal.SIGTERM, timeout=PATIENCE):
         process, self.process = self.process, None
         process.send_signal(with_signal)
         try:
@@ -195,7 +213,7 @@ def make_world(folder):
         knot.add("island.good.test", "NS", "ns.island.good.test.", zone="good.test")
         world = World(folder, knot, broker, silence)
         stubs = [knot.stub(zone) for zone in zones]
-        stubs += [f"down.test={LOOPBACK}@{free_port()}", silence.stub("silent.test")]
+        stubs += [f"down.test={LOOPBACK}@{NOBODY}", silence.stub("silent.test")]
         world.variables["DANEMSG_DNS_STUB"] = " ".join(stubs)
         down = SignedZone("down.test", []).anchor + SignedZone("silent.test", []).anchor
         world.anchors.write_text(knot.anchor("good.test") + knot.anchor("rsa.test", "DS")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from https_server import PEM, Authority, new_key, pem
 from primaries import Bind, KeyedKnot, PowerDns, Primary
 from quickstart import GUIDES, blocks, configuration, fenced
-from servers import LOOPBACK, Broker, program
+from servers import LOOPBACK, PATIENCE, Broker, program
 
 PAGE = GUIDES / "OPERATING.md"
 ZONE = "example.net"
@@ -90,8 +90,8 @@ class WrittenPowerDns(WrittenPrimary, PowerDns):
         tool.write_text(f'#!/bin/sh\nexec {program("pdnsutil")} --config-dir={self.folder} "$@"\n')
         tool.chmod(0o755)
         [commands] = blocks(PAGE, "powerdns")
-        subprocess.run(["bash", "-ec", with_secret(commands)], check=True, capture_output=True, timeout=60,
-                       env={"PATH": f"{self.folder}:{os.environ['PATH']}"})
+        subprocess.run(["bash", "-ec", with_secret(commands)], check=True, capture_output=True,
+                       timeout=PATIENCE, env={"PATH": f"{self.folder}:{os.environ['PATH']}"})
 
 
 class WrittenBroker(Broker):
