@@ -995,7 +995,7 @@ static void survives_a_bad_process(void)
         {"dies", 0, 2, "ended with status 7"},
         {"unasked", 0, 2, "not asked"},
         {"malformed", 0, 2, "malformed"},
-        {"noise", 0, 2, "no frame"},
+        {"noise", 0, 2, "a frame that says it has"},
         {"asks", 0, 2, "only it may get"},
         {"trouble", 0, 2, "has no ? CAs"},
         {"not-now", 0, 1, "no route"},
