@@ -191,8 +191,7 @@ const struct command cmd_open = {
     .arguments = "< ENVELOPE > PAYLOAD",
     .summary = "Decrypt and verify standard input; no broker.",
     .notes = "Nothing is written before everything has passed, and a terminal gets it escaped. "
-             "Whether the message was seen before "
-             "is not checked without --state.",
+             "Whether the message was seen before is not checked without --state.",
     .example = "danemsg open --from alice.example.net < report.jwe > report.pdf",
     .options = options_table,
     .option_count = COUNT(options_table),

@@ -146,8 +146,9 @@ static int explain(struct dmsg_error *error, const struct dmsg_key_uri *uri,
     if (found->pin_refused)
         return dmsg_fail(error, DMSG_E_CERTIFICATE,
             "%s: the token does not take the PIN (%s): put the right one there "
-            "(pin-source=file:... "
-            "or pin-value=...); tokens lock themselves after a few wrong ones",
+            "(pin-source=file:..., the PIN and no line end, or pin-value=...); tokens lock "
+            "themselves "
+            "after a few wrong ones",
             uri->shown, reason);
     if (found->pin_asked)
         return dmsg_fail(error, DMSG_E_LOCAL,

@@ -207,9 +207,12 @@ def test_a_request_and_its_certificate(world, hsm, elliptic, tmp_path):
 def test_what_is_refused(world, hsm, elliptic):
     """Each with what to do, none with the PIN; nothing is written."""
     name = "badhsm.good.test"
+    ended = hsm.pin_file.with_name("ended")
+    ended.write_text(hsm.PIN + "\n")
     rows = [(elliptic.replace("object=elliptic", "object=nothing"), 2, "object not found"),
             (hsm.uri("elliptic", token="away"), 2, "object not found"),
             (hsm.uri("elliptic", pin=BAD_PIN), 6, "does not take the PIN"),
+            (hsm.uri("elliptic", pin=f"pin-source=file:{ended}"), 6, "the PIN and no line end"),
             (hsm.uri("elliptic", pin="pin-source=file:/nonexistent"), 2, "no such file"),
             (elliptic.partition("&pin")[0], 2, "wants a PIN"),
             (elliptic.replace("libsofthsm2", "nonexistent"), 2, "nonexistent.so: No such file"),
