@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from quickstart import blocks
-from servers import PATIENCE
+from servers import PATIENCE, wait_for
 from world import DANEMSG, ROOT
 
 BUILD = DANEMSG.parent.parent
@@ -31,7 +31,8 @@ def demo():
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), text=True)
         start.folder = Path(folder)
         yield start
-        assert processes(folder) == []
+        # Programs of the build, which nobody waits for after an interruption, end by themselves.
+        wait_for(lambda: not processes(folder), f"all to end that work in {folder}")
         assert list(Path(folder).iterdir()) == []
 
 
@@ -54,19 +55,33 @@ def test_to_its_end(demo):
     assert re.search(r"danemsg open: (certificate|signature|no-identity): ", said), said
     assert "SEND MONEY" not in said.replace("'SEND MONEY'", "") and "\x1b" not in said
     assert said.endswith("nothing is left but the build.\n")
+    assert processes(demo.folder) == []
 
 
 @pytest.mark.parametrize("hundredths", [0, 5, 20, 30, 40, 50, 60, 70, 90])
 def test_interrupted(demo, hundredths):
+    """As Ctrl-C does it, which every process of the terminal's foreground gets at once."""
     process = demo()
     time.sleep(hundredths / 100)
     try:
         os.killpg(process.pid, signal.SIGINT)
     except ProcessLookupError:
         pass
-    said, _ = process.communicate(timeout=PATIENCE)
-    # Before it has said what an interruption does, there is nothing to clear away.
-    assert process.returncode in (0, 130) or (process.returncode, said) == (-signal.SIGINT, "")
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("hundredths", [0, 10, 30])
+def test_terminated(demo, hundredths):
+    """Alone: what it has started is its own to end."""
+    process = demo()
+    while process.stdout.readline() != "2. A name server, a broker, and two identities\n":
+        assert process.poll() is None
+    time.sleep(hundredths / 100)
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, 143)
+    assert processes(demo.folder) == []
 
 
 def test_kept_to_play_on(demo):
