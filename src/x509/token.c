@@ -147,8 +147,7 @@ static int explain(struct dmsg_error *error, const struct dmsg_key_uri *uri,
         return dmsg_fail(error, DMSG_E_CERTIFICATE,
             "%s: the token does not take the PIN (%s): put the right one there "
             "(pin-source=file:..., the PIN and no line end, or pin-value=...); tokens lock "
-            "themselves "
-            "after a few wrong ones",
+            "themselves after a few wrong ones",
             uri->shown, reason);
     if (found->pin_asked)
         return dmsg_fail(error, DMSG_E_LOCAL,
